@@ -1,0 +1,92 @@
+// The ledger: an append-only log of JSON lines, each chained to the one before (docs/ledger.md). The stored UTF-8 bytes are
+// what is hashed: leaf = SHA-256(0x00 || line) as RFC 6962; "prev" in each line is the leaf of the line before, entry 0 names the
+// ledger's id and origin. Appending is one transaction that also moves the head row: compare-and-set, any number of processes.
+//
+// Writes happen on the ledger's own thread with group commit; append() returns when the entries are durable. Reading is on
+// the caller's thread. One Ledger a process; not thread-safe beyond that.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/async.hpp"
+#include "core/base/clock.hpp"
+#include "core/base/digest.hpp"
+#include "core/base/json.hpp"
+
+namespace ripcord {
+
+struct LedgerEntry {
+  std::int64_t seq = 0;
+  std::string line;    // as stored
+  Digest leaf;
+  json::object body;   // parsed line
+};
+
+struct Lease {
+  std::string scope;     // the unit
+  std::string holder;    // random id of the holding process
+  std::string who, machine, rollout, why;
+  std::int64_t epoch = 0;
+  std::int64_t acquired_ms = 0, expires_ms = 0;  // by the ledger's clock
+};
+
+// Where entries live. SQLite now; the same interface for PostgreSQL. Blocking; called by Ledger only.
+class LedgerStore {
+ public:
+  virtual ~LedgerStore() = default;
+  // Appends in order, in one transaction. `stamp(seq, prev)` makes the final line. Guard: when set, refuse (Error, Exit::held)
+  // unless the lease row of `scope` names this epoch and holder.
+  struct Guard {
+    std::string scope, holder;
+    std::int64_t epoch = 0;
+  };
+  using Stamp = std::function<std::string(std::int64_t seq, const Digest& prev)>;
+  virtual std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) = 0;
+  virtual std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit) = 0;
+  virtual std::int64_t size() = 0;
+  virtual std::string id() = 0;
+  // Changes when another process may have written; cheap (PRAGMA data_version + head).
+  virtual std::int64_t change_counter() = 0;
+
+  virtual std::optional<Lease> lease(const std::string& scope) = 0;
+  // Takes a free or expired lease (or any, with take_over) with epoch max(stored, at_least) + 1; nullopt when held by another.
+  virtual std::optional<Lease> acquire(Lease wanted, Millis ttl, std::int64_t at_least, bool take_over) = 0;
+  virtual bool renew(const Lease& held, Millis ttl) = 0;  // false: lost
+  virtual void release(const Lease& held) = 0;
+};
+
+// Opens or creates. Rollback journal, synchronous=EXTRA, busy timeout 10 s; refuses network file systems; a database of a newer
+// format or a broken chain at its head is Error with Exit::integrity.
+std::unique_ptr<LedgerStore> open_sqlite_ledger(const std::string& path);
+
+class Ledger {
+ public:
+  // `who` (a person) and `machine` go on every entry.
+  Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine);
+  ~Ledger();  // waits for what is queued
+
+  const std::string& id() const { return id_; }
+
+  // Appends {"seq","prev","time","who","machine", ...body}; resumes when durable. Entries appended in one call are one transaction.
+  // Error: disk full, fenced (Exit::held), integrity.
+  Task<std::vector<LedgerEntry>> append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard = {});
+
+  // Entries from_seq.. (all processes' entries, not only ours). Blocking, short.
+  std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit = 100000);
+  bool changed_elsewhere();  // cheap poll, for watchers and steering
+  LedgerStore& store();      // lease calls; blocking, short
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+  std::string id_;
+};
+
+// Verifies a run of lines: each prev, each seq, each leaf. Returns the sequence number of the first bad line, if any.
+std::optional<std::int64_t> find_broken_link(const std::vector<LedgerEntry>& entries, const Digest& prev_of_first);
+
+}  // namespace ripcord

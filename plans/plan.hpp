@@ -1,0 +1,68 @@
+// plan.yaml: how a release goes through the fleet (docs/files.md), and the ladder that stands in where there is no file.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plans/fleet.hpp"
+#include "plans/selector.hpp"
+#include "plans/window.hpp"
+
+namespace ripcord {
+
+// "3" or "25%"; a percentage rounds down to whole hosts, but is never less than one when it is not 0%.
+struct Amount {
+  int value = 0;
+  bool percent = false;
+  int of(int total) const;
+  std::string text() const;
+};
+
+struct Selection {              // of the unit's hosts that earlier stages have not taken
+  enum class Kind { count, per_label, datacenters, rest };
+  Kind kind = Kind::rest;
+  Amount amount{1, false};      // count: that many; per_label: that many for each value of `label`; datacenters: that many whole ones
+  std::string label = "datacenter";
+  std::optional<Selector> where;
+};
+
+struct MaxUnavailable {         // at most so many hosts of one value of the label drained, activating or unhealthy at once
+  std::string label;            // empty: of the whole fleet
+  Amount amount{1, false};
+};
+
+struct StagePlan {
+  std::string name;
+  Selection hosts;
+  Amount max_parallel{10, false};
+  bool slow_start = true;       // 1, 2, 4 … up to max_parallel
+  std::optional<MaxUnavailable> max_unavailable;
+  Millis bake{0};
+  bool approval = false;        // a person approves before this stage starts
+};
+
+struct Plan {
+  std::string name = "ladder";
+  std::string unit;             // empty: any
+  std::vector<StagePlan> stages;
+  std::optional<Window> window;
+  Amount max_failures{1, false};
+  Amount max_unreachable{5, true};
+  Millis progress_deadline{600000};
+  bool rollback_on_failure = true;  // else pause
+  bool demand_strong_deadman = false;
+  Millis spread{0};                 // restarts of a stage are spread over this long, with jitter
+  Millis hotfix_bake{60000};        // --hotfix: no bake is longer than this
+};
+
+// The default ladder, computed from the hosts that carry the unit: canary (1 host, 24 h), one host in each datacenter (4 h), one
+// whole datacenter (2 h), everyone; with one datacenter 1 host, 10 %, 50 %, rest. Stages that would be empty are left out.
+// Local fleets have no window and bakes of seconds.
+Plan default_ladder(const Fleet& fleet, const std::vector<const Host*>& hosts);
+Plan load_plan(const std::string& path, const Fleet& fleet);  // Error(Exit::invalid_file) with every mistake
+
+// Which hosts go in which stage. Within a stage hosts are ordered so that failure domains alternate. Every host of `hosts` lands in
+// exactly one stage; hosts no stage takes are an Error naming them (a plan must end in everyone or say why: `rest: excluded`).
+std::vector<std::vector<const Host*>> assign_stages(const Plan& plan, const std::vector<const Host*>& hosts);
+
+}  // namespace ripcord
