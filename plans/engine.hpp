@@ -1,0 +1,63 @@
+// Performs what decide says, over real or simulated hosts, and appends what came of it. One straight-line coroutine a host action;
+// the loop is: fold, decide, act, wait. Everything an observer hears is durable already.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/net/ledger.hpp"
+#include "manifests/release_store.hpp"
+#include "plans/decide.hpp"
+#include "plans/fleet.hpp"
+#include "plans/host_port.hpp"
+#include "plans/preflight.hpp"
+
+namespace ripcord {
+
+// Where packs come from: the store, or (later) any host that holds the release.
+class PackSource {
+ public:
+  virtual ~PackSource() = default;
+  virtual Task<Pack> pack(std::vector<Digest> objects) = 0;  // the same list gives the same pack without making it again
+};
+std::unique_ptr<PackSource> store_packs(const ReleaseStore& store);
+
+class RolloutObserver {
+ public:
+  virtual ~RolloutObserver() = default;
+  virtual void on_entry(const LedgerEntry& entry, const RolloutState& state) = 0;  // durable, folded in
+  virtual void on_step(const std::string& /*host*/, const std::string& /*step*/) {}  // "staging", "armed", "restarted" …
+  virtual void on_waiting(const Decision& /*decision*/) {}                          // what it waits for changed
+};
+
+struct EngineOptions {
+  bool no_wait = false;                       // return (Exit::waiting) instead of waiting for a bake, approval or window
+  Millis steering_poll{200};                  // how often other processes' entries are looked for
+  Millis lease_ttl{30000}, lease_renew{10000};
+  std::string holder;                         // random id of this process
+  bool take_over = false;
+};
+
+class Engine {
+ public:
+  Engine(Loop& loop, Clock& clock, Ledger& ledger, HostPorts& ports, PackSource& packs, const Fleet& fleet, ReleaseOnHand release,
+         RolloutObserver& observer, EngineOptions options);
+  ~Engine();
+
+  // Starts a new rollout: takes the unit's lease, appends rollout.started, runs it to its end or until it has to wait.
+  Task<Exit> start(RolloutSpec spec, std::int64_t epoch_at_least);
+  // Goes on with an open rollout. `from_entries`: the ledger as read.
+  Task<Exit> resume(RolloutState state, std::string why);
+  // From a signal handler's loop callback: start nothing more, let steps in flight end, append rollout.paused, return.
+  void stop(std::string why);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The exit code for how a rollout stands (DESIGN section 10).
+Exit exit_for(const RolloutState& state);
+
+}  // namespace ripcord

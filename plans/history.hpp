@@ -1,0 +1,23 @@
+// What the ledger knows, for people and for the next rollout: rollouts with their outcome, the stable release of a unit.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plans/rollout_state.hpp"
+
+namespace ripcord {
+
+struct HistoryLine {
+  std::string time, who, machine, kind, rollout, unit, what, why;  // what: one sentence
+  std::int64_t seq = 0;
+};
+
+std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const std::string& unit, bool every_entry);
+// Ids of rollouts of a unit ("" = any), oldest first.
+std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// The newest rollout of the unit ("" = any); the open one if there is one.
+std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
+std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
+
+}  // namespace ripcord

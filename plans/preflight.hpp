@@ -1,0 +1,101 @@
+// Reads every host of a plan before anything is promised: reachable, program runs, current release intact (it is the rollback
+// target), what it would take. The result becomes a RolloutSpec, and the observations a saved plan is bound to.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "manifests/release_store.hpp"
+#include "plans/fleet.hpp"
+#include "plans/host_port.hpp"
+#include "plans/plan.hpp"
+#include "plans/rollout_spec.hpp"
+
+namespace ripcord {
+
+struct HostLook {
+  const Host* host = nullptr;
+  std::optional<Look> look;           // absent: see fault
+  std::string fault_name, fault, hint;  // LinkError: name, text, what to do
+  LinkFault fault_kind = LinkFault::unreachable;
+};
+
+// Looks at hosts, at most `width` at once. Order as given. Never throws for a host.
+Task<std::vector<HostLook>> look_at(Loop& loop, HostPorts& ports, std::vector<const Host*> hosts, UnitRef unit, Verify verify,
+                                    bool check_process, std::size_t width);
+
+// A release as the controller holds it.
+struct ReleaseOnHand {
+  Digest digest;
+  SealedManifest sealed;
+  Manifest manifest;
+};
+ReleaseOnHand load_release(const ReleaseStore& store, const Digest& digest);
+
+// The tree a host would get. Hosts with the same labels that matter share one computation.
+class TreeMaker {
+ public:
+  TreeMaker(const ReleaseOnHand& release, const ReleaseStore& store) : release_(release), store_(store) {}
+  const Tree& tree_for(const Host& host, const std::string& arch);
+
+ private:
+  const ReleaseOnHand& release_;
+  const ReleaseStore& store_;
+  std::map<std::string, Tree> by_facts_;
+  std::map<Digest, std::string> templates_;
+};
+
+// Something that forbids the rollout, or that a person should know. `blocks`: apply refuses.
+struct PreflightFinding {
+  std::string host;     // empty: the whole rollout
+  std::string what;
+  bool blocks = false;
+  Exit exit = Exit::refused;
+};
+
+// Identical changes, for `plan`: hosts that go from the same release to the same tree.
+struct ChangeGroup {
+  std::string from, to;               // "storefront@1.0", "nothing"
+  std::vector<std::string> hosts;
+  std::uint64_t files_changed = 0, files_added = 0, files_removed = 0;  // 0 when `from`'s manifest is not here
+  std::uint64_t bytes = 0;            // upper bound of what a host lacks, uncompressed
+  std::vector<std::string> restarts;  // services
+};
+
+struct Preflight {
+  RolloutSpec spec;
+  std::vector<PreflightFinding> findings;
+  std::vector<ChangeGroup> groups;
+  std::vector<std::string> no_way_back;     // what cannot be rolled back: hosts with nothing to go back to
+  std::map<std::string, std::string> observed;  // host -> fingerprint (running tree, journal sequence and hash)
+  std::int64_t highest_epoch = 0;           // seen on any host
+  std::uint64_t bytes_to_send = 0;          // upper bound
+  Millis estimated{0};
+  bool nothing_to_do = false;               // every reachable host runs the release, verified
+};
+
+struct PreflightOptions {
+  bool hotfix = false, outside_window = false;
+  std::string who, why;
+  std::optional<Selector> limit;   // only these hosts; the others are owed
+  Millis session_establishment{35000};
+};
+
+// Pure: from what was looked at to what will be done.
+Preflight make_preflight(const Fleet& fleet, const Plan& plan, const ReleaseOnHand& release, const ReleaseStore& store,
+                         const std::vector<HostLook>& looks, const PreflightOptions& options, WallTime now);
+
+// A saved plan (ripcord plan -o FILE): {"format":1,"spec":…,"observed":…,"digest":…}.
+std::string save_plan(const Preflight& preflight);
+struct SavedPlan {
+  RolloutSpec spec;
+  std::map<std::string, std::string> observed;
+  std::string digest;
+};
+SavedPlan load_saved_plan(const std::string& path);     // Error(Exit::invalid_file)
+bool is_saved_plan(const std::string& path);
+// The hosts whose fingerprint is not what the plan was bound to, with what changed.
+std::vector<std::string> changed_since(const SavedPlan& plan, const Preflight& now);
+
+}  // namespace ripcord

@@ -1,0 +1,59 @@
+// What a rollout is going to do, decided once and written into its first ledger entry: any machine that reads the ledger can
+// go on from there. Amounts are resolved to numbers of hosts; a saved plan is this plus what was observed.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/json.hpp"
+#include "manifests/shared/messages.hpp"
+#include "plans/window.hpp"
+
+namespace ripcord {
+
+struct StageSpec {
+  std::string name;
+  int max_parallel = 10;
+  bool slow_start = true;
+  int max_unavailable = 0;       // per domain; 0: no limit besides max_parallel
+  Millis bake{0};
+  bool approval = false;
+};
+
+struct HostPlan {
+  std::string name, datacenter;
+  std::string domain;            // value of the label that max_unavailable counts by
+  int stage = 0;
+  std::optional<ReleaseId> from; // none: nothing deployed yet
+  ReleaseId to;
+  bool unchanged = false;        // already runs `to`; only looked at
+  bool away = false;             // unreachable at preflight: tried again in the last stage, owed otherwise
+};
+
+struct RolloutSpec {
+  std::string id;                // "r-20261120-120000-ab12"
+  std::string fleet, unit, version, root;
+  Digest manifest;
+  std::vector<StageSpec> stages;
+  std::vector<HostPlan> hosts;   // in order of activation within their stage
+  std::optional<Window> window;
+  bool outside_window = false;
+  int max_failures = 1;          // the rollout fails when this many hosts have failed
+  int max_unreachable = 0;       // more than this many unreachable hosts pause it
+  Millis progress_deadline{600000};
+  bool rollback_on_failure = true;
+  bool demand_strong_deadman = false;
+  bool hotfix = false;
+  Millis spread{0};
+  Millis confirm_within{0};      // the dead-man's T, computed (activation_bound)
+  std::string who, why;
+
+  UnitRef unit_ref() const { return {unit, root}; }
+};
+
+json::object to_json(const RolloutSpec& spec);
+RolloutSpec rollout_spec_from_json(const json::object& o);
+std::string new_rollout_id(WallTime now);
+std::string new_op_id();
+
+}  // namespace ripcord

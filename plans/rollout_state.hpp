@@ -1,0 +1,94 @@
+// Where a rollout stands: a fold over its ledger entries (docs/ledger.md lists the kinds). Nothing else is remembered, but for
+// what is in flight in this process (`busy`), which a crash forgets and resume finds out again by asking the hosts.
+//
+// Hosts are kept in one set for each stage and phase, so that decide's cost grows with what there is to do, not with the fleet.
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/net/ledger.hpp"
+#include "plans/rollout_spec.hpp"
+
+namespace ripcord {
+
+enum class HostPhase {
+  waiting,      // nothing done yet
+  staged,       // the release lies beside the running one
+  activating,   // intent written; the outcome is not known yet
+  confirmed,    // runs the new release: host journal says CONFIRMED
+  failed,       // did not become healthy, or refused; see `switched`
+  unreachable,  // could not be asked; nothing was activated: owed
+  unknown,      // activation sent, and the host could not be asked what came of it by its deadline
+  returning,    // intent to go back written
+  returned,     // observed on its old release
+  stuck,        // needs a person
+};
+inline constexpr int kHostPhases = 10;
+std::string_view to_text(HostPhase phase);
+
+struct HostState {
+  HostPhase phase = HostPhase::waiting;
+  std::string op;             // newest operation
+  bool switched = false;      // may run, or have run, the new release
+  bool failed_once = false;
+  bool busy = false;          // a coroutine of this process is at it
+  std::string reason;         // of failed, unreachable, unknown, stuck
+  std::int64_t since_ms = 0;  // wall time of the last entry
+  int health_misses = 0;      // in a row, during a bake; this process's
+};
+
+struct StageState {
+  bool started = false, approved = false, promoted = false, passed = false;
+  bool baking = false;
+  WallTime started_at, bake_from;
+  WallTime last_progress;
+  std::array<std::set<int>, kHostPhases> idle;   // hosts that nobody is at, by phase
+  std::array<int, kHostPhases> count{};          // all hosts, by phase
+  std::map<std::string, int> unavailable;        // by domain: activating, failed, unknown, returning, stuck
+  int total = 0;
+  int in(HostPhase p) const { return count[static_cast<std::size_t>(p)]; }
+};
+
+enum class Ending { open, completed, rolled_back, failed, needs_person };
+std::string_view to_text(Ending ending);
+
+class RolloutState {
+ public:
+  explicit RolloutState(RolloutSpec spec);
+
+  const RolloutSpec& spec() const { return spec_; }
+  const std::vector<HostState>& hosts() const { return hosts_; }
+  const std::vector<StageState>& stages() const { return stages_; }
+  int current_stage() const;                 // first that has not passed; stages().size() when all have
+  int index(const std::string& host) const;  // -1: not of this rollout
+  int count(HostPhase p) const;
+
+  bool paused = false, aborted = false, rolling_back = false, halted = false;
+  std::string pause_why, pause_by;           // by: "person" | "policy" | "signal"
+  std::string rollback_why;
+  int failures = 0;                          // hosts that failed, counted once each; never goes down
+  int unreachable = 0;
+  Ending ending = Ending::open;
+  int exit_code = 0;
+  std::int64_t last_seq = 0;
+  WallTime began, ended;
+
+  void apply(const LedgerEntry& entry);      // entries of other rollouts are ignored
+  void set_busy(int host, bool busy);
+  void note_health(int host, bool healthy);  // during a bake
+
+ private:
+  void move(int host, HostPhase to);
+  RolloutSpec spec_;
+  std::vector<HostState> hosts_;
+  std::vector<StageState> stages_;
+  std::unordered_map<std::string, int> by_name_;
+};
+
+// The state of one rollout out of a run of entries; nullopt when its start is not among them.
+std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout);
+
+}  // namespace ripcord
