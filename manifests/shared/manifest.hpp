@@ -1,7 +1,9 @@
 // A manifest names every source path of a release with mode, size and SHA-256, and holds the unit's spec. Its bytes are
 // deterministic (one line of canonical JSON, paths sorted by bytes), and their SHA-256 is the release's identity for ever.
 #pragma once
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/digest.hpp"
@@ -24,8 +26,17 @@ struct Manifest {
   std::vector<SourceEntry> entries;  // sorted by path
 
   std::string encode() const;
-  static Manifest decode(std::string_view bytes);  // checks every path (check_release_path); Error names the member
+  // Exactly what encode() writes, or an Error(Exit::integrity) that names the member. Hosts trust nobody: every path, mode and
+  // link is checked again here (check_entries).
+  static Manifest decode(std::string_view bytes);
 };
+
+// What may not be in a release, one sentence a finding, empty when all is well: hostile paths, twins, links that leave the
+// release, setuid without allow_setuid. Entries sorted by path.
+std::vector<std::string> check_entries(const UnitSpec& spec, const std::vector<SourceEntry>& entries);
+// Where a source path ends up in a release folder, whatever the host: below a code folder, or below a layer of config. nullopt:
+// on no host.
+std::optional<std::string> release_path_of(const UnitSpec& spec, std::string_view source_path);
 
 // A sealed manifest as it travels: bytes as stored, their digest, and the SSH signature over them ("" when unsigned).
 struct SealedManifest {
@@ -43,9 +54,13 @@ struct ReleaseName {
 // INVARIANTS "Paths": relative; no "..", ".", empty or NUL or control byte component; at most 255 bytes a component, 1,000 a
 // path, 40 levels; valid UTF-8. Throws Error naming the path (escaped) and the rule.
 void check_release_path(std::string_view path);
-// No two paths equal after case folding of ASCII and normal form C of what we can tell; no file that is also a folder.
+// No two paths equal after folding the case of ASCII letters and composed Latin letters into letter + accent; no file that is
+// also a folder. Folders are given with a trailing '/'; the folders above a path count as given.
 void check_no_twins(const std::vector<std::string>& sorted_paths);
-// A symlink of a release: relative, and resolving (lexically) inside the release.
+// A symlink of a release: relative, and staying inside the release ('..' only at the front of the target, where it climbs real
+// folders), or the link of a persist: folder, <p> -> <../ for each folder above p>../../shared/<p>.
 void check_release_link(std::string_view path, std::string_view target);
+std::string persist_target(std::string_view path);
+bool is_persist_link(std::string_view path, std::string_view target);
 
 }  // namespace ripcord

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/json.hpp"
@@ -98,6 +99,11 @@ struct UnitSpec {
   std::vector<std::string> secrets;  // host paths of files whose lines are masked in everything that is kept
   bool allow_setuid = false;
 };
+
+// What may name a unit and a version: 1 to 100 letters, digits, '.', '_', '-' (a version also '+' and '~'), the first a letter or
+// a digit. Both become folder names on hosts.
+bool valid_unit_name(std::string_view name);
+bool valid_version(std::string_view version);
 
 // Canonical: members in a fixed order, defaults left out; the same spec gives the same bytes.
 json::object to_json(const UnitSpec& spec);

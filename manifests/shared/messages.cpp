@@ -1,0 +1,227 @@
+#include "manifests/shared/messages.hpp"
+
+#include <array>
+
+#include "manifests/shared/fields.hpp"
+#include "manifests/shared/manifest.hpp"
+
+// Members that are not known are passed over: a newer side may say more. Everything that is read is typed and bounded.
+namespace ripcord {
+namespace {
+
+constexpr std::array<std::string_view, 8> kPhases{"none",      "intent",   "activated",        "confirmed",
+                                                  "reverting", "reverted", "failed_unchanged", "needs_operator"};
+constexpr std::array<std::string_view, 5> kCurrents{"none", "release", "foreign_link", "folder", "broken"};
+constexpr std::array<std::string_view, 3> kVerifies{"none", "quick", "full"};
+
+template <class E, std::size_t N>
+bool find_word(const std::array<std::string_view, N>& words, std::string_view text, E& out) {
+  for (std::size_t i = 0; i < N; ++i)
+    if (words[i] == text) return out = static_cast<E>(i), true;
+  return false;
+}
+
+}  // namespace
+
+std::string_view to_text(OpPhase phase) { return kPhases[static_cast<std::size_t>(phase)]; }
+std::string_view to_text(Observation::Current current) { return kCurrents[static_cast<std::size_t>(current)]; }
+std::string_view to_text(Verify verify) { return kVerifies[static_cast<std::size_t>(verify)]; }
+
+static bool from_text(std::string_view text, OpPhase& out) { return find_word(kPhases, text, out); }
+static bool from_text(std::string_view text, Observation::Current& out) { return find_word(kCurrents, text, out); }
+
+OpPhase op_phase_from_text(std::string_view text) {
+  OpPhase phase{};
+  if (!find_word(kPhases, text, phase)) throw Error("'" + escape_terminal(text.substr(0, 80)) + "' is not a phase of an operation");
+  return phase;
+}
+
+Verify verify_from_text(std::string_view text) {
+  Verify verify{};
+  if (!find_word(kVerifies, text, verify))
+    throw Error("'" + escape_terminal(text.substr(0, 80)) + "' is not a way to verify (none, quick, full)");
+  return verify;
+}
+
+std::string ReleaseId::folder() const { return ReleaseName::folder(version, tree); }
+
+static void fields(auto& f, Of<HelloReply> auto& h) {
+  f.need("protocol", h.protocol);
+  f.maybe("features", h.features);
+  f.need("host_id", h.host_id);
+  f.maybe("boot_id", h.boot_id);
+  f.need("arch", h.arch);
+  f.maybe("user", h.user);
+  f.maybe("program", h.program);
+  f.maybe("wall_ms", h.wall_ms, 0);
+  f.maybe("deadman", h.deadman);
+  f.maybe("trust", h.trust);
+}
+
+static void fields(auto& f, Of<UnitRef> auto& u) {
+  f.need("unit", u.unit);
+  f.maybe("root", u.root, UnitRef{}.root);
+}
+
+static void fields(auto& f, Of<ReleaseId> auto& r) {
+  f.need("version", r.version);
+  f.need("manifest", r.manifest);
+  f.need("tree", r.tree);
+}
+
+static void fields(auto& f, Of<Finding> auto& x) {
+  f.need("kind", x.kind);
+  f.need("path", x.path);
+  f.maybe("detail", x.detail);
+}
+
+static void fields(auto& f, Of<OpState> auto& s) {
+  f.maybe("op", s.op);
+  f.maybe("rollout", s.rollout);
+  f.need("phase", s.phase);
+  f.maybe("forward", s.forward, true);
+  f.maybe("from", s.from);
+  f.maybe("to", s.to);
+  f.maybe("deadline_left_ms", s.deadline_left_ms, -1);
+  f.maybe("detail", s.detail);
+  f.maybe("who", s.who);
+  f.maybe("why", s.why);
+  f.maybe("at_ms", s.at_ms, 0);
+}
+
+static void fields(auto& f, Of<Observation> auto& o) {
+  f.need("current", o.current);
+  f.maybe("running", o.running);
+  f.maybe("link_target", o.link_target);
+  f.maybe("tree_state", o.tree_state);
+  f.maybe("findings", o.findings);
+  f.maybe("way_back", o.way_back);
+  f.maybe("releases", o.releases);
+  f.maybe("last_op", o.last_op);
+  f.maybe("epoch", o.epoch, 0);
+  f.maybe("holder", o.holder);
+  f.maybe("ledger_id", o.ledger_id);
+  f.maybe("journal_seq", o.journal_seq, 0);
+  f.maybe("journal_hash", o.journal_hash);
+  f.maybe("process_ok", o.process_ok, false);
+  f.maybe("process_detail", o.process_detail);
+  f.maybe("free_bytes", o.free_bytes, 0u);
+  f.maybe("free_inodes", o.free_inodes, 0u);
+}
+
+static void fields(auto& f, Of<StageOffer> auto& s) {
+  f.need("unit", s.unit);
+  f.need("manifest", s.manifest);
+  f.maybe("signature", s.signature);
+  f.maybe("labels", s.labels);
+}
+
+static void fields(auto& f, Of<StageReply> auto& s) {
+  f.need("release", s.release);
+  f.need("complete", s.complete);
+  f.maybe("lacking", s.lacking);
+  f.maybe("tree_bytes", s.tree_bytes, 0u);
+  f.maybe("files", s.files, 0u);
+}
+
+static void fields(auto& f, Of<ActivateRequest> auto& a) {
+  f.need("unit", a.unit);
+  f.need("op", a.op);
+  f.maybe("rollout", a.rollout);
+  f.need("forward", a.forward);
+  f.maybe("from", a.from);
+  f.maybe("to", a.to);
+  f.need("epoch", a.epoch);
+  f.need("holder", a.holder);
+  f.maybe("ledger_id", a.ledger_id);
+  f.maybe("who", a.who);
+  f.maybe("why", a.why);
+  f.maybe("confirm_within_ms", a.confirm_within_ms, 0);
+  f.maybe("spread_ms", a.spread_ms, 0);
+  f.maybe("demand_strong", a.demand_strong, false);
+}
+
+static void fields(auto& f, Of<ActivateReply> auto& a) {
+  f.need("state", a.state);
+  f.need("switched", a.switched);
+  f.need("healthy", a.healthy);
+  f.maybe("failed_step", a.failed_step);
+  f.maybe("output", a.output);
+  f.maybe("log_tail", a.log_tail);
+  f.maybe("step_ms", a.step_ms);
+}
+
+static void fields(auto& f, Of<HostError> auto& e) {
+  f.need("code", e.code);
+  f.need("message", e.message);
+  f.maybe("hint", e.hint);
+}
+
+// A version becomes part of a folder's name on whichever side reads it.
+static void check(const std::optional<ReleaseId>& r) {
+  if (r && !valid_version(r->version)) throw Error("'" + escape_terminal(r->version.substr(0, 200)) + "' is not a version");
+}
+static void check(const UnitRef& u) {
+  if (!valid_unit_name(u.unit)) throw Error("'" + escape_terminal(u.unit.substr(0, 200)) + "' is not a unit's name");
+  if (u.root.empty() || u.root[0] != '/') throw Error("root '" + escape_terminal(u.root.substr(0, 200)) + "' is not an absolute path");
+  if (u.root.size() > 1) check_release_path(std::string_view(u.root).substr(1));
+}
+static void check(const OpState& s) {
+  check(s.from);
+  check(s.to);
+}
+static void check(const Observation& o) {
+  check(o.running);
+  check(o.way_back);
+  for (const auto& r : o.releases) check(r);
+  if (o.last_op) check(*o.last_op);
+}
+static void check(const StageOffer& s) { check(s.unit); }
+static void check(const StageReply& s) { check(s.release); }
+static void check(const ActivateRequest& a) {
+  check(a.unit);
+  check(a.from);
+  check(a.to);
+}
+static void check(const ActivateReply& a) { check(a.state); }
+static void check(const HelloReply&) {}
+static void check(const HostError&) {}
+
+template <class T>
+static json::object written(const T& v) {
+  FieldWriter w;
+  fields(w, v);
+  return std::move(w.object);
+}
+
+template <class T>
+static T read(const json::object& o) {
+  T v{};
+  FieldReader r(o, false);
+  fields(r, v);
+  check(v);
+  return v;
+}
+
+json::object to_json(const HelloReply& v) { return written(v); }
+HelloReply hello_from_json(const json::object& o) { return read<HelloReply>(o); }
+json::object to_json(const UnitRef& v) { return written(v); }
+UnitRef unit_ref_from_json(const json::object& o) { return read<UnitRef>(o); }
+json::object to_json(const ReleaseId& v) { return written(v); }
+ReleaseId release_id_from_json(const json::object& o) { return read<ReleaseId>(o); }
+json::object to_json(const OpState& v) { return written(v); }
+OpState op_state_from_json(const json::object& o) { return read<OpState>(o); }
+json::object to_json(const Observation& v) { return written(v); }
+Observation observation_from_json(const json::object& o) { return read<Observation>(o); }
+json::object to_json(const StageOffer& v) { return written(v); }
+StageOffer stage_offer_from_json(const json::object& o) { return read<StageOffer>(o); }
+json::object to_json(const StageReply& v) { return written(v); }
+StageReply stage_reply_from_json(const json::object& o) { return read<StageReply>(o); }
+json::object to_json(const ActivateRequest& v) { return written(v); }
+ActivateRequest activate_request_from_json(const json::object& o) { return read<ActivateRequest>(o); }
+json::object to_json(const ActivateReply& v) { return written(v); }
+ActivateReply activate_reply_from_json(const json::object& o) { return read<ActivateReply>(o); }
+json::object to_json(const HostError& v) { return written(v); }
+HostError host_error_from_json(const json::object& o) { return read<HostError>(o); }
+
+}  // namespace ripcord
