@@ -143,12 +143,14 @@ Task<> TaskGroup::join() {
   if (state->first) std::rethrow_exception(std::exchange(state->first, nullptr));
 }
 
+// Readiness is counted, not flagged: with a flag, one waiter's start would wipe out what the other has not seen yet.
 struct FdWatch::Impl : std::enable_shared_from_this<FdWatch::Impl> {
   Impl(Loop& loop, int fd) : descriptor(loop, fd) {}
   asio::posix::stream_descriptor descriptor;
   Signal ready;
   bool reading = false, writing = false;  // a wait is registered with the loop
-  bool read_ready = false, write_ready = false, cancelled = false;
+  std::uint64_t reads = 0, writes = 0, wakes = 0;
+  bool cancelled = false;
 
   void arm(bool write) {
     bool& armed = write ? writing : reading;
@@ -159,7 +161,7 @@ struct FdWatch::Impl : std::enable_shared_from_this<FdWatch::Impl> {
                           [self, write](boost::system::error_code ec) {
                             (write ? self->writing : self->reading) = false;
                             if (ec == asio::error::operation_aborted) return;
-                            (write ? self->write_ready : self->read_ready) = true;
+                            ++(write ? self->writes : self->reads);
                             self->ready.notify_all();
                           });
   }
@@ -175,6 +177,11 @@ FdWatch::~FdWatch() {
   impl_->ready.notify_all();
 }
 
+void FdWatch::wake() {
+  ++impl_->wakes;
+  impl_->ready.notify_all();
+}
+
 void FdWatch::cancel() {
   impl_->cancelled = true;
   impl_->ready.notify_all();
@@ -182,11 +189,11 @@ void FdWatch::cancel() {
 
 Task<bool> FdWatch::wait(bool readable, bool writable, Clock& clock, Elapsed deadline) {
   auto impl = impl_;
-  impl->read_ready = impl->write_ready = false;
-  if (readable) impl->arm(false);
-  if (writable) impl->arm(true);
+  const auto reads = impl->reads, writes = impl->writes, wakes = impl->wakes;
+  if (readable && !impl->cancelled) impl->arm(false);
+  if (writable && !impl->cancelled) impl->arm(true);
   while (!impl->cancelled) {
-    if ((readable && impl->read_ready) || (writable && impl->write_ready)) co_return true;
+    if ((readable && impl->reads != reads) || (writable && impl->writes != writes) || impl->wakes != wakes) co_return true;
     bool notified = co_await impl->ready.wait_until(clock, deadline);
     if (!notified) co_return false;
   }

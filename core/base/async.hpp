@@ -86,8 +86,8 @@ class TaskGroup {
   std::shared_ptr<State> state_;
 };
 
-// Waits until a descriptor is readable/writable, or a deadline. One FdWatch per descriptor; it does not own it.
-// Used by everything that drives a non-blocking descriptor (libssh2 sockets, pipes of a child).
+// Waits until a descriptor is readable/writable, or a deadline. One FdWatch per descriptor; it does not own it. Several coroutines
+// may wait at once. Used by everything that drives a non-blocking descriptor (libssh2 sockets, pipes of a child).
 class FdWatch {
  public:
   FdWatch(Loop& loop, int fd);
@@ -97,7 +97,8 @@ class FdWatch {
   // True when one of the asked-for directions is ready (or the descriptor failed: the next call on it will say how);
   // false when the deadline passed or cancel() was called.
   Task<bool> wait(bool readable, bool writable, Clock& clock, Elapsed deadline);
-  void cancel();  // wakes the waiter
+  void wake();    // lets everybody who waits now look again (wait returns true): for what moved elsewhere than on the descriptor
+  void cancel();  // wakes the waiters; from now on every wait returns false
 
  private:
   struct Impl;
