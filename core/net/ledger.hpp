@@ -6,6 +6,7 @@
 // the caller's thread. One Ledger a process; not thread-safe beyond that.
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -46,16 +47,28 @@ class LedgerStore {
   };
   using Stamp = std::function<std::string(std::int64_t seq, const Digest& prev)>;
   virtual std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) = 0;
+  // Group commit: several callers' lines in one transaction. A batch whose guard or stamp fails has `refused` set and leaves
+  // nothing; the others go on. Throws when the transaction itself failed: then nobody's lines are there.
+  // The default appends them one after the other.
+  struct Batch {
+    std::vector<Stamp> lines;
+    std::optional<Guard> guard;
+    std::vector<LedgerEntry> stored;
+    std::exception_ptr refused;
+  };
+  virtual void append_all(std::vector<Batch>& batches);
   virtual std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit) = 0;
   virtual std::int64_t size() = 0;
   virtual std::string id() = 0;
   // Changes when another process may have written; cheap (PRAGMA data_version + head).
   virtual std::int64_t change_counter() = 0;
 
+  // The lease as it stands, also when expired; nullopt when it was never taken or has been released.
   virtual std::optional<Lease> lease(const std::string& scope) = 0;
   // Takes a free or expired lease (or any, with take_over) with epoch max(stored, at_least) + 1; nullopt when held by another.
   virtual std::optional<Lease> acquire(Lease wanted, Millis ttl, std::int64_t at_least, bool take_over) = 0;
-  virtual bool renew(const Lease& held, Millis ttl) = 0;  // false: lost
+  // False: another holder or epoch has it. An expired lease that nobody took can be renewed.
+  virtual bool renew(const Lease& held, Millis ttl) = 0;
   virtual void release(const Lease& held) = 0;
 };
 
@@ -77,7 +90,9 @@ class Ledger {
 
   // Entries from_seq.. (all processes' entries, not only ours). Blocking, short.
   std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit = 100000);
-  bool changed_elsewhere();  // cheap poll, for watchers and steering
+  // True, once, when entries were added that this Ledger did not append. Cheap poll, for watchers and steering. Leases are
+  // not entries. May be true once too often, never once too few.
+  bool changed_elsewhere();
   LedgerStore& store();      // lease calls; blocking, short
 
  private:
@@ -86,7 +101,9 @@ class Ledger {
   std::string id_;
 };
 
-// Verifies a run of lines: each prev, each seq, each leaf. Returns the sequence number of the first bad line, if any.
+// Verifies a run of lines: each prev, each seq, each leaf, from the stored bytes. Returns the sequence number at which the
+// first check failed, if any: of the altered line, of the first missing one, or, for a line altered together with its leaf, of
+// the line after it. That something was cut off the end only the head row and checkpoints on hosts can tell.
 std::optional<std::int64_t> find_broken_link(const std::vector<LedgerEntry>& entries, const Digest& prev_of_first);
 
 }  // namespace ripcord

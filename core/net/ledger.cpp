@@ -1,0 +1,187 @@
+#include "core/net/ledger.hpp"
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <fmt/format.h>
+
+#include <array>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+constexpr std::array<const char*, 5> kOwnMembers{"seq", "prev", "time", "who", "machine"};
+
+// A caller that waits for durability. Shared by the coroutine and the writer: either may be gone first.
+struct Ticket {
+  explicit Ticket(Loop& loop) : work(asio::make_work_guard(loop)) {}
+  LedgerStore::Batch batch;  // the writer's until `finished`
+  std::exception_ptr failure;
+  bool finished = false;     // loop thread only
+  Signal done;
+  asio::executor_work_guard<Loop::executor_type> work;
+};
+
+LedgerStore::Stamp stamp_for(json::object body, std::string time, std::string who, std::string machine) {
+  for (const char* name : kOwnMembers)
+    if (body.contains(name)) throw Error(fmt::format("a ledger entry may not bring its own member '{}'", name));
+  return [body = std::move(body), time = std::move(time), who = std::move(who), machine = std::move(machine)](std::int64_t seq, const Digest& prev) {
+    json::object line;
+    line.reserve(body.size() + kOwnMembers.size());
+    line["seq"] = seq;
+    line["prev"] = prev.hex();
+    line["time"] = time;
+    line["who"] = who;
+    line["machine"] = machine;
+    for (const auto& [key, value] : body) line[key] = value;
+    return json::serialize(line);
+  };
+}
+
+}  // namespace
+
+void LedgerStore::append_all(std::vector<Batch>& batches) {
+  for (auto& batch : batches) {
+    try {
+      batch.stored = append(batch.lines, batch.guard);
+    } catch (...) {
+      batch.refused = std::current_exception();
+    }
+  }
+}
+
+struct Ledger::Impl {
+  Impl(Loop& l, Clock& c, std::unique_ptr<LedgerStore> s, std::string w, std::string m)
+      : loop(l), clock(c), store(std::move(s)), who(std::move(w)), machine(std::move(m)) {}
+
+  Loop& loop;
+  Clock& clock;
+  std::unique_ptr<LedgerStore> store;
+  std::string who, machine;
+
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<std::shared_ptr<Ticket>> queue;
+  bool stopping = false;
+  std::int64_t known_size = 0;   // entries that we appended or have reported as changed
+  bool foreign = false;          // somebody else's entries lie before ours
+  std::int64_t counter = 0;      // caller's thread only
+  std::thread writer;
+
+  // A batch is everything that was queued while the last commit ran.
+  void write_until_stopped() {
+    std::unique_lock lock(mutex);
+    while (true) {
+      wake.wait(lock, [this] { return stopping || !queue.empty(); });
+      if (queue.empty()) return;
+      auto tickets = std::exchange(queue, {});
+      lock.unlock();
+      commit(tickets);
+      lock.lock();
+    }
+  }
+
+  void commit(std::vector<std::shared_ptr<Ticket>>& tickets) {
+    std::vector<LedgerStore::Batch> batches;
+    for (auto& t : tickets) batches.push_back(std::move(t->batch));
+    std::exception_ptr failure;
+    try {
+      store->append_all(batches);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    for (std::size_t i = 0; i < tickets.size(); ++i) {
+      auto ticket = std::move(tickets[i]);
+      ticket->failure = failure ? failure : batches[i].refused;
+      if (failure) batches[i].stored.clear();
+      if (!ticket->failure) note_appended(batches[i].stored);
+      ticket->batch = std::move(batches[i]);
+      // The last reference must die on the loop's thread: the ticket holds a Signal.
+      asio::post(loop, [ticket = std::move(ticket)] {
+        ticket->finished = true;
+        ticket->work.reset();
+        ticket->done.notify_all();
+      });
+    }
+  }
+
+  void note_appended(const std::vector<LedgerEntry>& stored) {
+    if (stored.empty()) return;
+    std::lock_guard lock(mutex);
+    if (stored.front().seq > known_size) foreign = true;
+    known_size = std::max(known_size, stored.back().seq + 1);
+  }
+};
+
+Ledger::Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine)
+    : impl_(std::make_unique<Impl>(loop, clock, std::move(store), std::move(who), std::move(machine))), id_(impl_->store->id()) {
+  impl_->counter = impl_->store->change_counter();
+  impl_->known_size = impl_->store->size();
+  impl_->writer = std::thread([impl = impl_.get()] { impl->write_until_stopped(); });
+}
+
+Ledger::~Ledger() {
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->stopping = true;
+  }
+  impl_->wake.notify_all();
+  impl_->writer.join();
+}
+
+Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard) {
+  auto ticket = std::make_shared<Ticket>(impl_->loop);
+  std::string time = format_utc(impl_->clock.wall());
+  for (auto& body : bodies) ticket->batch.lines.push_back(stamp_for(std::move(body), time, impl_->who, impl_->machine));
+  ticket->batch.guard = std::move(guard);
+  {
+    std::lock_guard lock(impl_->mutex);
+    impl_->queue.push_back(ticket);
+  }
+  impl_->wake.notify_one();
+  while (!ticket->finished) co_await ticket->done.wait();
+  if (ticket->failure) std::rethrow_exception(ticket->failure);
+  co_return std::move(ticket->batch.stored);
+}
+
+std::vector<LedgerEntry> Ledger::read(std::int64_t from_seq, std::size_t limit) { return impl_->store->read(from_seq, limit); }
+
+bool Ledger::changed_elsewhere() {
+  auto counter = impl_->store->change_counter();
+  std::optional<std::int64_t> size;
+  if (counter != impl_->counter) size = impl_->store->size();
+  impl_->counter = counter;
+  std::lock_guard lock(impl_->mutex);
+  bool changed = std::exchange(impl_->foreign, false);
+  if (size && *size > impl_->known_size) {
+    impl_->known_size = *size;
+    changed = true;
+  }
+  return changed;
+}
+
+LedgerStore& Ledger::store() { return *impl_->store; }
+
+std::optional<std::int64_t> find_broken_link(const std::vector<LedgerEntry>& entries, const Digest& prev_of_first) {
+  Digest prev = prev_of_first;
+  std::int64_t expected = entries.empty() ? 0 : entries.front().seq;
+  for (const auto& entry : entries) {
+    if (entry.seq != expected) return expected;
+    if (leaf_hash(entry.line) != entry.leaf) return entry.seq;
+    try {
+      auto line = parse_json_object(entry.line, "ledger entry");
+      if (get_int(line, "seq") != entry.seq || get_string(line, "prev") != prev.hex()) return entry.seq;
+    } catch (const Error&) {
+      return entry.seq;
+    }
+    prev = entry.leaf;
+    ++expected;
+  }
+  return std::nullopt;
+}
+
+}  // namespace ripcord
