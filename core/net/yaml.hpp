@@ -25,9 +25,13 @@ struct YamlPlace {
 };
 
 class YamlFile;
+struct YamlNode;  // core/net/yaml_tree.hpp
+
+inline constexpr std::size_t kMaxYaml = 4u << 20;  // bytes of a file that a person writes
 
 // A node of a decoded file. Cheap to copy; valid while its YamlFile lives. Accessors report mistakes to the file (they do not
 // throw) and return a neutral value, so that a decoder goes on and finds the next mistake; YamlFile::finish() throws them all.
+// On an absent node they are silent: whoever needed it has said so.
 class Yaml {
  public:
   Yaml() = default;  // absent
@@ -35,6 +39,7 @@ class Yaml {
   bool is_map() const;
   bool is_list() const;
   bool is_scalar() const;
+  bool is_null() const;  // `key:` with nothing behind it
   YamlPlace place() const;
 
   // map: a member (absent node if it is not there), noted as known. close() reports every key never asked for, with a suggestion.
@@ -62,19 +67,22 @@ class Yaml {
 
  private:
   friend class YamlFile;
-  struct Node;
-  const Node* node_ = nullptr;
+  Yaml(const YamlNode* node, YamlFile* file) : node_(node), file_(file) {}
+  bool expect(bool is_kind, std::string_view kind) const;
+  bool scalar(std::string_view expected) const;
+  const YamlNode* node_ = nullptr;
   YamlFile* file_ = nullptr;
 };
 
 class YamlFile {
  public:
   // `name` as in error messages. Reports syntax errors like others (finish() throws them).
-  YamlFile(std::string name, std::string text);
-  static YamlFile load(const std::string& path);
+  YamlFile(std::string name, std::string text, std::size_t limit = kMaxYaml);
+  static YamlFile load(const std::string& path);  // Error when it cannot be read
   ~YamlFile();
   YamlFile(YamlFile&&) noexcept;
-  Yaml root();
+  Yaml root();  // absent when the syntax is broken. Do not move the file while nodes of it are in use.
+  // Line 0: the message stands alone (a mistake that lies in another file).
   void report(YamlPlace place, std::size_t width, std::string message);
   bool failed() const;
   void finish();  // throws Error(Exit::invalid_file) with every mistake, in line order, when there is one
