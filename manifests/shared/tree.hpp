@@ -46,6 +46,13 @@ std::vector<Digest> template_objects(const Manifest& manifest, const HostFacts& 
 Tree make_tree(const Manifest& manifest, const Digest& manifest_digest, const HostFacts& host,
                const std::function<std::string(const Digest&)>& object);
 
+// What would go wrong on some host, whatever its labels, one sentence a finding: files of code and config at one path, a folder
+// in one layer that is a file in another, config outside the layers, malformed templates. For sealing; `object` as above.
+std::vector<std::string> check_layers(const Manifest& manifest, const std::function<std::string(const Digest&)>& object);
+
+inline constexpr std::string_view kTemplateSuffix = ".tmpl";   // in config layers only: program trees have .tmpl files of their own
+inline constexpr std::uint64_t kMaxTemplate = 4u << 20;
+
 // Strict ${name} templates. `where` names the text in errors.
 std::string render(std::string_view text, const Labels& variables, std::string_view where);
 // The variables a text uses; Error on a malformed one.
