@@ -4,6 +4,7 @@
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
+#include "manifests/host/own_files.hpp"
 
 namespace ripcord {
 
@@ -24,12 +25,12 @@ std::string HostContext::host_id() const {
 
 std::string HostContext::ensure_host_id() {
   if (auto id = host_id(); !id.empty()) return id;
-  make_dirs(layout.state);
+  make_own_dirs(layout.state);
   auto id = random_hex(16);
-  write_file_durable(layout.host_id_file(), id + "\n");
+  write_own_file(layout.host_id_file(), id + "\n");
   return host_id();  // a session beside us may have won the rename
 }
 
-void HostContext::ensure_unit_state(const UnitLayout& unit) { make_dirs(unit.state); }
+void HostContext::ensure_unit_state(const UnitLayout& unit) { make_own_dirs(unit.state); }
 
 }  // namespace ripcord

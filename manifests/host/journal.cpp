@@ -12,6 +12,7 @@
 #include "core/base/text.hpp"
 #include "manifests/host/history.hpp"
 #include "manifests/host/lock.hpp"
+#include "manifests/host/own_files.hpp"
 
 namespace ripcord {
 namespace {
@@ -71,7 +72,7 @@ void Journal::open_for_append(HostContext& host) {
     int fd = ::open(unit_.journal().c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) throw host_os_error("open the journal", unit_.journal(), errno);
     fd_.reset(fd);
-    if (fresh) fsync_dir(unit_.state);
+    if (fresh) fsync_own_dir(unit_.state);
   }
   struct stat st {};
   if (::fstat(fd_.get(), &st) != 0) throw host_os_error("look at the journal", unit_.journal(), errno);

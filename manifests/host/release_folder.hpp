@@ -35,8 +35,7 @@ struct VerifyResult {
 };
 inline constexpr std::size_t kMaxFindings = 50;
 
-// none: no findings. quick: what differs from the stat cache is hashed. full: everything is hashed, and the tree text is checked
-// against the release's digest. Writes nothing.
+// none: no findings. quick: what differs from the stat cache is hashed. full: everything is hashed. Writes nothing.
 VerifyResult verify_release(const UnitLayout& unit, const StoredRelease& release, Verify how);
 
 // What `current` is.
