@@ -19,7 +19,7 @@ constexpr std::size_t kMaxLine = 64u << 20;
 
 // The triggers keep mistakes out; whoever wants to lie can drop them, and the chain tells.
 constexpr const char* kSchema = R"(
-  PRAGMA application_id = 1380533842;
+  PRAGMA application_id = 1380536387;
   CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
   CREATE TABLE entries (seq INTEGER PRIMARY KEY, line BLOB NOT NULL, leaf BLOB NOT NULL);
   CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER NOT NULL, leaf BLOB NOT NULL);
