@@ -87,6 +87,7 @@ static void fields(auto& f, Of<OpState> auto& s) {
   f.maybe("who", s.who);
   f.maybe("why", s.why);
   f.maybe("at_ms", s.at_ms, 0);
+  f.maybe("epoch", s.epoch, 0);
 }
 
 static void fields(auto& f, Of<Observation> auto& o) {
@@ -98,6 +99,7 @@ static void fields(auto& f, Of<Observation> auto& o) {
   f.maybe("way_back", o.way_back);
   f.maybe("releases", o.releases);
   f.maybe("last_op", o.last_op);
+  f.maybe("last_forward", o.last_forward);
   f.maybe("epoch", o.epoch, 0);
   f.maybe("holder", o.holder);
   f.maybe("ledger_id", o.ledger_id);
@@ -175,6 +177,7 @@ static void check(const Observation& o) {
   check(o.way_back);
   for (const auto& r : o.releases) check(r);
   if (o.last_op) check(*o.last_op);
+  if (o.last_forward) check(*o.last_forward);
 }
 static void check(const StageOffer& s) { check(s.unit); }
 static void check(const StageReply& s) { check(s.release); }

@@ -62,6 +62,7 @@ struct OpState {
   std::string detail;                  // why, for reverted, failed_unchanged, needs_operator
   std::string who, why;
   std::int64_t at_ms = 0;              // wall time of the last record
+  std::int64_t epoch = 0;              // under which it was intended
 };
 
 struct Observation {
@@ -74,6 +75,7 @@ struct Observation {
   std::optional<ReleaseId> way_back;    // the release `rollback` would return to, by the journal
   std::vector<ReleaseId> releases;      // complete ones on disk
   std::optional<OpState> last_op;       // newest operation in the journal
+  std::optional<OpState> last_forward;  // newest forward operation: what a rollback without a target undoes
   std::int64_t epoch = 0;
   std::string holder, ledger_id;
   std::int64_t journal_seq = 0;
