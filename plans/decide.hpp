@@ -16,13 +16,13 @@ struct Resolve { int host; };                 // intent was written and the outc
 struct GoBack { int host; };                  // return this host to `from`
 struct CheckHealth { std::vector<int> hosts; };  // one round on hosts of a baking stage
 struct Record { std::string kind; json::object body; };  // a transition of the rollout itself, to be appended
-using Action = std::variant<StageRelease, Activate, Resolve, GoBack, CheckHealth, Record>;
+using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, CheckHealth, Record>;
 
 // Why nothing (more) starts now.
 enum class Waiting { nothing, work, bake, approval, window, paused, halted, ended };
 
 struct Decision {
-  std::vector<Action> actions;
+  std::vector<NextAction> actions;
   std::optional<WallTime> wake;     // look again then, if nothing happens before
   Waiting waiting = Waiting::nothing;
   std::string why;                  // for people: "baking until 12:30", "outside the window mon-fri 09:00-16:00 …"
@@ -30,7 +30,7 @@ struct Decision {
 
 struct DecideInput {
   WallTime now;
-  WallTime last_health_round;       // of this process; ms = 0: none yet
+  WallTime last_health_round;       // when the newest complete one of this process ended; ms = 0: none yet
   int max_staging = 64;             // hosts being staged at once
   bool stopping = false;            // a signal came: start nothing, let what runs end
 };

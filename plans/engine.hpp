@@ -35,7 +35,8 @@ struct EngineOptions {
   bool no_wait = false;                       // return (Exit::waiting) instead of waiting for a bake, approval or window
   Millis steering_poll{200};                  // how often other processes' entries are looked for
   Millis lease_ttl{30000}, lease_renew{10000};
-  std::string holder;                         // random id of this process
+  std::string holder;                         // random id of this process; made when empty
+  std::string who, machine;                   // for the lease: a person, and where
   bool take_over = false;
 };
 

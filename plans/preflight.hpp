@@ -3,10 +3,12 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "manifests/release_store.hpp"
+#include "manifests/shared/tree.hpp"
 #include "plans/fleet.hpp"
 #include "plans/host_port.hpp"
 #include "plans/plan.hpp"
@@ -36,7 +38,7 @@ ReleaseOnHand load_release(const ReleaseStore& store, const Digest& digest);
 // The tree a host would get. Hosts with the same labels that matter share one computation.
 class TreeMaker {
  public:
-  TreeMaker(const ReleaseOnHand& release, const ReleaseStore& store) : release_(release), store_(store) {}
+  TreeMaker(const ReleaseOnHand& release, const ReleaseStore& store);
   const Tree& tree_for(const Host& host, const std::string& arch);
 
  private:
@@ -44,6 +46,8 @@ class TreeMaker {
   const ReleaseStore& store_;
   std::map<std::string, Tree> by_facts_;
   std::map<Digest, std::string> templates_;
+  std::set<std::string> variables_;  // that templates use
+  bool has_host_overlays_ = false;
 };
 
 // Something that forbids the rollout, or that a person should know. `blocks`: apply refuses.

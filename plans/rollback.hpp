@@ -31,6 +31,8 @@ struct RollbackLine {                   // one host, for the table at the end
   std::string detail;
 };
 
+std::string_view to_text(RollbackLine::Result result);
+
 struct RollbackResult {
   std::vector<RollbackLine> lines;
   std::string undone_rollout;           // id, when it undid one

@@ -1,0 +1,257 @@
+#include "plans/decide.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+using Phases = std::initializer_list<HostPhase>;
+
+std::size_t at(HostPhase p) { return static_cast<std::size_t>(p); }
+
+// Writes one decision; the helpers below each look at one question.
+struct Decider {
+  const RolloutState& state;
+  const DecideInput& in;
+  Decision out{};
+
+  const RolloutSpec& spec() const { return state.spec(); }
+  const StageState& stage(int i) const { return state.stages()[static_cast<std::size_t>(i)]; }
+  const StageSpec& stage_spec(int i) const { return spec().stages[static_cast<std::size_t>(i)]; }
+  const HostState& host(int i) const { return state.hosts()[static_cast<std::size_t>(i)]; }
+  const HostPlan& plan(int i) const { return spec().hosts[static_cast<std::size_t>(i)]; }
+
+  void record(std::string kind, json::object body) { out.actions.push_back(Record{std::move(kind), std::move(body)}); }
+  void wait(Waiting what, std::string why) {
+    if (out.waiting == Waiting::nothing) out.waiting = what, out.why = std::move(why);
+  }
+  void wake(WallTime when) {
+    if (!out.wake || when < *out.wake) out.wake = when;
+  }
+  bool any_busy() const {
+    for (const auto& s : state.stages()) {
+      int idle = 0;
+      for (const auto& set : s.idle) idle += static_cast<int>(set.size());
+      if (idle < s.total) return true;
+    }
+    return false;
+  }
+
+  // --- going back -----------------------------------------------------------------------------------------------------------
+  // Every host this rollout activated, broken ones first, as wide as max_parallel of its stage allows (never one by one: a rip cord
+  // does not start slowly). Nobody else's failure stops it, nor a pause, window or halt.
+  void roll_back() {
+    int in_flight = 0;
+    for (const auto& s : state.stages()) in_flight += s.in(HostPhase::returning) - static_cast<int>(s.idle[at(HostPhase::returning)].size());
+    int width = 1;
+    for (const auto& s : spec().stages) width = std::max(width, s.max_parallel);
+    int room = std::max(0, width - in_flight);
+    bool left = false;
+    for (HostPhase p : {HostPhase::failed, HostPhase::returning, HostPhase::activating, HostPhase::unknown, HostPhase::unreachable,
+                        HostPhase::confirmed})
+      for (const auto& s : state.stages())
+        for (int i : s.idle[at(p)]) {
+          if (!host(i).switched || gave_up(i)) continue;
+          left = true;
+          if (room > 0) out.actions.push_back(GoBack{i}), --room;
+        }
+    if (left || any_busy()) {
+      wait(Waiting::work, "going back: " + state.rollback_why);
+      return;
+    }
+    bool mixed = state.count(HostPhase::stuck) > 0, unknown = false;
+    json::array owed;
+    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i) {
+      bool lost = gave_up(i);
+      unknown = unknown || lost;
+      if (lost || host(i).phase == HostPhase::stuck) owed.push_back(json::value(plan(i).name));
+    }
+    Exit code = mixed ? Exit::mixed : unknown ? Exit::unreachable : Exit::failed;
+    record("rollout.ended", {{"outcome", mixed || unknown ? "needs_person" : "rolled_back"},
+                             {"exit", static_cast<int>(code)},
+                             {"why", state.rollback_why},
+                             {"owed", std::move(owed)}});
+  }
+
+  // One automatic attempt to bring back a host that does not answer (it lasts until its dead-man switch must have fired); after
+  // that it is left as it is, named and owed.
+  bool gave_up(int i) const {
+    return (host(i).phase == HostPhase::unknown || host(i).phase == HostPhase::unreachable) && host(i).back_attempts > 0;
+  }
+
+  // --- failing ----------------------------------------------------------------------------------------------------------------
+  // True when the rollout as a whole has to stop going forward.
+  bool failed_as_a_whole() {
+    std::string why;
+    if (state.aborted) {
+      record("rollout.rolling_back", {{"why", "aborted: " + state.rollback_why}});
+      return true;
+    }
+    if (state.failures >= std::max(1, spec().max_failures)) {
+      why = fmt::format("{} failed{}", count_of(state.failures, "host"), first_reason(HostPhase::failed, HostPhase::returned));
+      if (spec().rollback_on_failure) record("rollout.rolling_back", {{"why", why}});
+      else if (!state.paused) record("rollout.paused", {{"by", "policy"}, {"why", why + "; on_failure is pause"}});
+      return true;
+    }
+    return false;
+  }
+
+  static std::string count_of(int n, std::string_view noun) { return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s"); }
+
+  std::string first_reason(HostPhase a, HostPhase b) const {
+    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i)
+      if ((host(i).phase == a || host(i).phase == b) && !host(i).reason.empty()) return fmt::format(" ({}: {})", plan(i).name, host(i).reason);
+    return "";
+  }
+
+  // --- forward ----------------------------------------------------------------------------------------------------------------
+  void forward() {
+    // Outcomes that are not known come first, the earliest deadline before the others: they have a clock running on the host.
+    std::vector<int> open;
+    for (const auto& s : state.stages())
+      for (int i : s.idle[at(HostPhase::activating)]) open.push_back(i);
+    std::sort(open.begin(), open.end(), [&](int a, int b) { return host(a).since_ms < host(b).since_ms; });
+    for (int i : open) out.actions.push_back(Resolve{i});
+    // A host that failed goes back at once, whatever the rollout does next.
+    for (const auto& s : state.stages()) {
+      for (HostPhase p : {HostPhase::failed, HostPhase::returning})
+        for (int i : s.idle[at(p)])
+          if (host(i).switched) out.actions.push_back(GoBack{i});
+    }
+    if (failed_as_a_whole()) return;
+    if (state.paused) return wait(Waiting::paused, state.pause_why.empty() ? "paused" : "paused: " + state.pause_why);
+    if (state.halted) return wait(Waiting::halted, "halted");
+    int lost = state.unreachable;
+    if (lost > spec().max_unreachable)
+      return record("rollout.paused", {{"by", "policy"},
+                                       {"why", fmt::format("{} unreachable, and max_unreachable is {}{}", count_of(lost, "host"),
+                                                           spec().max_unreachable, first_reason(HostPhase::unreachable, HostPhase::unknown))}});
+
+    int now = state.current_stage();
+    if (now == static_cast<int>(state.stages().size())) return complete();
+    const auto& s = stage(now);
+    const auto& ss = stage_spec(now);
+    if (!s.started) {
+      if (ss.approval && !s.approved && s.in(HostPhase::confirmed) < s.total) return wait(Waiting::approval, fmt::format("stage {} waits for approval", ss.name));
+      return record("stage.started", {{"stage", now}, {"name", ss.name}});
+    }
+    if (s.baking) return bake(now);
+    if (s.in(HostPhase::waiting) > 0) return stage_hosts(now);
+    if (s.in(HostPhase::staged) > 0) return activate(now);
+    if (s.in(HostPhase::activating) > 0 || s.in(HostPhase::returning) > 0 || going_back(s)) return progress(now);
+    finish_stage(now);
+  }
+
+  bool going_back(const StageState& s) const {
+    for (HostPhase p : {HostPhase::failed, HostPhase::unknown}) {
+      for (int i : s.idle[at(p)])
+        if (host(i).switched && p == HostPhase::failed) return true;
+      if (static_cast<int>(s.idle[at(p)].size()) < s.in(p)) return true;  // somebody is at it
+    }
+    return false;
+  }
+
+  // The release is staged on all hosts of the stage before any is switched.
+  void stage_hosts(int now) {
+    const auto& s = stage(now);
+    int in_flight = s.in(HostPhase::waiting) - static_cast<int>(s.idle[at(HostPhase::waiting)].size());
+    for (int i : s.idle[at(HostPhase::waiting)]) {
+      if (in_flight++ >= in.max_staging) break;
+      out.actions.push_back(StageRelease{i});
+    }
+    wait(Waiting::work, fmt::format("staging in {}", stage_spec(now).name));
+  }
+
+  void activate(int now) {
+    const auto& s = stage(now);
+    const auto& ss = stage_spec(now);
+    if (spec().window && !spec().outside_window && !spec().window->open(in.now)) {
+      auto next = spec().window->next_open(in.now);
+      wake(next);
+      return wait(Waiting::window, fmt::format("outside the window {}; opens {}", spec().window->text(), format_utc(next)));
+    }
+    // Hosts activated and not known to be well, here and in all stages: the blast radius (promise 9).
+    int open = s.in(HostPhase::activating) + s.in(HostPhase::unknown) + s.in(HostPhase::returning);
+    for (int i : s.idle[at(HostPhase::failed)]) open += host(i).switched;
+    int width = ss.slow_start ? std::min(ss.max_parallel, 1 + s.in(HostPhase::confirmed)) : ss.max_parallel;
+    auto unavailable = s.unavailable;
+    for (int i : s.idle[at(HostPhase::staged)]) {
+      if (open >= width) break;
+      int& down = unavailable[plan(i).domain];
+      if (ss.max_unavailable > 0 && down >= ss.max_unavailable) continue;
+      out.actions.push_back(Activate{i});
+      ++down;
+      ++open;
+    }
+    progress(now);
+  }
+
+  void progress(int now) {
+    const auto& s = stage(now);
+    auto deadline = s.last_progress + std::max(spec().progress_deadline, spec().confirm_within + Millis(10000));
+    if (in.now >= deadline && out.actions.empty()) {
+      auto why = fmt::format("no host of stage {} made progress for {}", stage_spec(now).name, format_duration(in.now - s.last_progress));
+      if (spec().rollback_on_failure) return record("rollout.rolling_back", {{"why", why}});
+      return record("rollout.paused", {{"by", "policy"}, {"why", why}});
+    }
+    wake(deadline);
+    wait(Waiting::work, fmt::format("activating in {}", stage_spec(now).name));
+  }
+
+  void finish_stage(int now) {
+    const auto& s = stage(now);
+    const auto& ss = stage_spec(now);
+    if (s.total > 0 && s.in(HostPhase::confirmed) == 0 && now + 1 < static_cast<int>(state.stages().size()))
+      return record("rollout.paused", {{"by", "policy"},
+                                       {"why", fmt::format("no host of stage {} runs {}{}", ss.name, spec().version,
+                                                           first_reason(HostPhase::unreachable, HostPhase::failed))}});
+    bool changed = false;
+    for (int i : s.idle[at(HostPhase::confirmed)]) changed = changed || !plan(i).unchanged;
+    if (ss.bake.count() > 0 && !s.promoted && changed) return record("stage.baking", {{"stage", now}});
+    record("stage.passed", {{"stage", now}});
+  }
+
+  void bake(int now) {
+    const auto& s = stage(now);
+    const auto& ss = stage_spec(now);
+    auto until = s.bake_from + ss.bake;
+    if (s.promoted || (in.now >= until && in.last_health_round >= s.bake_from)) return record("stage.passed", {{"stage", now}});
+    auto next = in.last_health_round < s.bake_from ? in.now : in.last_health_round + health_round_interval(ss.bake);
+    if (next <= in.now || in.now >= until) {
+      CheckHealth round;
+      for (int i : s.idle[at(HostPhase::confirmed)]) round.hosts.push_back(i);
+      if (round.hosts.empty() && s.in(HostPhase::confirmed) == 0) return record("stage.passed", {{"stage", now}});
+      if (!round.hosts.empty()) out.actions.push_back(std::move(round));
+    } else {
+      wake(std::min(next, until));
+    }
+    wait(Waiting::bake, fmt::format("baking in stage {} until {}", ss.name, format_utc(until)));
+  }
+
+  void complete() {
+    json::array owed;
+    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i)
+      if (host(i).phase != HostPhase::confirmed) owed.push_back(json::value(plan(i).name));
+    Exit code = owed.empty() ? Exit::done : Exit::unreachable;
+    record("rollout.ended", {{"outcome", "completed"}, {"exit", static_cast<int>(code)}, {"owed", std::move(owed)}});
+  }
+};
+
+}  // namespace
+
+Millis health_round_interval(Millis bake) { return std::clamp(bake / 10, Millis(500), Millis(30000)); }
+
+Decision decide(const RolloutState& state, const DecideInput& in) {
+  Decider d{state, in};
+  if (in.stopping) d.wait(Waiting::paused, "stopping");
+  else if (state.ending != Ending::open) d.wait(Waiting::ended, std::string(to_text(state.ending)));
+  else if (state.rolling_back) d.roll_back();
+  else d.forward();
+  return std::move(d.out);
+}
+
+}  // namespace ripcord

@@ -1,0 +1,334 @@
+#include "plans/engine.hpp"
+
+#include <fmt/format.h>
+
+#include <functional>
+
+#include "plans/host_steps.hpp"
+#include "plans/lease_keeper.hpp"
+
+namespace ripcord {
+
+Exit exit_for(const RolloutState& state) {
+  if (state.ending != Ending::open) return static_cast<Exit>(state.exit_code);
+  if (state.halted) return Exit::held;
+  return Exit::waiting;
+}
+
+struct Engine::Impl {
+  Loop& loop;
+  Clock& clock;
+  Ledger& ledger;
+  HostPorts& ports;
+  PackSource& packs;
+  const Fleet& fleet;
+  ReleaseOnHand release;
+  RolloutObserver& observer;
+  EngineOptions options;
+  LeaseKeeper lease;
+
+  std::optional<RolloutState> state;
+  Signal wake;                       // something came of something
+  int in_flight = 0;
+  bool round_running = false;
+  WallTime last_round{0};
+  bool stopping = false;
+  std::string stop_why, stop_by;     // why we stop before the end, and "signal" | "policy"
+  std::string fenced_why;            // another holder has taken over: nothing more may be done
+  std::string said;                  // last reason for waiting that the observer heard
+
+  Impl(Loop& l, Clock& c, Ledger& led, HostPorts& p, PackSource& pk, const Fleet& f, ReleaseOnHand r, RolloutObserver& o, EngineOptions opt)
+      : loop(l), clock(c), ledger(led), ports(p), packs(pk), fleet(f), release(std::move(r)), observer(o), options(std::move(opt)),
+        lease(clock, ledger, options.lease_ttl, options.lease_renew) {
+    if (options.holder.empty()) options.holder = random_hex(8);
+  }
+
+  const HostPlan& plan(int host) const { return state->spec().hosts[static_cast<std::size_t>(host)]; }
+
+  // --- ledger -----------------------------------------------------------------------------------------------------------------
+  // Folds everything that is in the ledger and not in the state yet: our own entries and other processes', in one order.
+  void sync() {
+    if (!state) return;
+    for (const auto& entry : ledger.read(synced + 1)) {
+      synced = entry.seq;
+      if (get_string_or(entry.body, "rollout", "") != state->spec().id) continue;
+      state->apply(entry);
+      observer.on_entry(entry, *state);
+    }
+  }
+  std::int64_t synced = 0;
+
+  Task<> append(json::object body) {
+    body["rollout"] = state->spec().id;
+    body["unit"] = state->spec().unit;
+    body["epoch"] = lease.lease().epoch;
+    std::vector<json::object> bodies;
+    bodies.push_back(std::move(body));
+    std::optional<LedgerStore::Guard> guard = lease.guard();
+    co_await ledger.append(std::move(bodies), std::move(guard));
+    sync();
+  }
+
+  void lost_to_another(std::string why) {
+    if (fenced_why.empty()) fenced_why = std::move(why);
+    wake.notify_all();
+  }
+
+  void stop(std::string why, std::string by) {
+    if (!stopping) stopping = true, stop_why = std::move(why), stop_by = std::move(by);
+    wake.notify_all();
+  }
+
+  // --- one host ---------------------------------------------------------------------------------------------------------------
+  StepContext context(int host, std::string op) {
+    const auto& name = plan(host).name;
+    auto on_step = [this, name](std::string step) { observer.on_step(name, step); };
+    return {clock, ports.port(name), state->spec(), plan(host), std::move(op), options.holder, ledger.id(), lease.lease().epoch, on_step};
+  }
+
+  Task<> intend(int host, std::string op, bool forward) {
+    const auto& p = plan(host);
+    json::object entry{{"kind", "host.intent"}, {"host", p.name}, {"op", op}, {"forward", forward}};
+    const auto from = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
+    const auto to = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
+    entry["from"] = from;
+    entry["to"] = to;
+    co_await append(std::move(entry));
+  }
+
+  Task<StepResult> step(NextAction action, int host) {
+    if (std::holds_alternative<StageRelease>(action)) {
+      StepContext c = context(host, "");
+      const Host* known = fleet.find(plan(host).name);
+      Labels labels = known ? known->labels : Labels{};
+      observer.on_step(plan(host).name, "staging");
+      co_return co_await stage_step(std::move(c), release, std::move(labels), packs);
+    }
+    if (std::holds_alternative<Resolve>(action)) {
+      StepContext c = context(host, state->hosts()[static_cast<std::size_t>(host)].op);
+      observer.on_step(plan(host).name, "asking");
+      co_return co_await resolve_step(std::move(c));
+    }
+    bool forward = std::holds_alternative<Activate>(action);
+    std::string op = new_op_id();
+    co_await intend(host, op, forward);
+    if (!lease.valid()) co_return StepResult{{}, false, true, "the lease ran out before the command left"};
+    StepContext c = context(host, op);
+    observer.on_step(plan(host).name, forward ? "activating" : "going back");
+    if (!forward) co_return co_await go_back_step(std::move(c));
+    Millis spread(0);
+    if (state->spec().spread.count() > 0)
+      spread = Millis(static_cast<std::int64_t>(std::hash<std::string>{}(op) % static_cast<std::uint64_t>(state->spec().spread.count())));
+    co_return co_await activate_step(std::move(c), spread);
+  }
+
+  Task<> run_host(NextAction action, int host) {
+    std::string broken;
+    try {
+      StepResult result = co_await step(std::move(action), host);
+      if (result.fenced) {
+        lost_to_another(plan(host).name + ": " + result.why);
+      } else if (result.controller_fault) {
+        stop(result.why, "policy");
+      } else {
+        bool confirmed = result.entry.at("kind") == "host.confirmed";
+        co_await append(std::move(result.entry));
+        auto bake = state->spec().stages[static_cast<std::size_t>(plan(host).stage)].bake;
+        if (confirmed && (bake.count() == 0 || health_round_interval(bake) > Millis(10000))) ports.port(plan(host).name).hang_up();
+      }
+    } catch (const Error& e) {
+      broken = e.what();
+      if (e.exit() == Exit::held) lost_to_another(broken);
+    } catch (const std::exception& e) {
+      broken = std::string("internal: ") + e.what();
+    }
+    if (!broken.empty()) stop(broken, "policy");
+    state->set_busy(host, false);
+    --in_flight;
+    wake.notify_all();
+  }
+
+  // --- a bake's health round ----------------------------------------------------------------------------------------------------
+  Task<> check_host(int host) {
+    json::object entry;
+    bool counted = true;
+    try {
+      UnitRef unit = state->spec().unit_ref();
+      HealthReport report = co_await ports.port(plan(host).name).health(std::move(unit));
+      state->note_health(host, report.healthy);
+      if (!report.healthy)
+        entry = {{"kind", "host.unhealthy"}, {"host", plan(host).name}, {"reason", "unhealthy while baking: " + report.detail},
+                 {"failed_step", report.failed_step}, {"output", report.output}, {"log_tail", report.log_tail}};
+    } catch (const LinkError& e) {
+      if (e.fault() == LinkFault::ours) {
+        counted = false;
+        stop(e.message(), "policy");
+      } else {
+        state->note_health(host, false);
+        entry = {{"kind", "host.unreachable"}, {"host", plan(host).name}, {"reason", "while baking: " + e.message()}, {"name", e.name()}};
+      }
+    } catch (const HostRefusal& e) {
+      state->note_health(host, false);
+      entry = {{"kind", "host.unhealthy"}, {"host", plan(host).name}, {"reason", e.message()}};
+    }
+    const auto& h = state->hosts()[static_cast<std::size_t>(host)];
+    if (counted && h.health_misses >= kHealthMisses) co_await append(std::move(entry));
+    state->set_busy(host, false);
+  }
+
+  Task<> health_round(std::vector<int> hosts) {
+    TaskGroup group(loop);
+    for (int host : hosts) group.spawn(check_host(host));
+    std::string broken;
+    try {
+      co_await group.join();
+    } catch (const Error& e) {
+      broken = e.what();
+      if (e.exit() == Exit::held) lost_to_another(broken);
+    }
+    if (!broken.empty()) stop(broken, "policy");
+    last_round = clock.wall();
+    round_running = false;
+    --in_flight;
+    wake.notify_all();
+  }
+
+  // --- the loop -----------------------------------------------------------------------------------------------------------------
+  static std::optional<int> host_of(const NextAction& action) {
+    if (auto* a = std::get_if<StageRelease>(&action)) return a->host;
+    if (auto* a = std::get_if<Activate>(&action)) return a->host;
+    if (auto* a = std::get_if<Resolve>(&action)) return a->host;
+    if (auto* a = std::get_if<GoBack>(&action)) return a->host;
+    return std::nullopt;
+  }
+
+  // Starts what decide asked for; the records are awaited, so that the next decision sees them.
+  Task<> perform(Decision d) {
+    for (auto& action : d.actions) {
+      if (auto host = host_of(action)) {
+        state->set_busy(*host, true);
+        ++in_flight;
+        spawn(loop, run_host(std::move(action), *host));
+      } else if (auto* round = std::get_if<CheckHealth>(&action)) {
+        if (round_running) continue;
+        round_running = true;
+        ++in_flight;
+        for (int h : round->hosts) state->set_busy(h, true);
+        spawn(loop, health_round(std::move(round->hosts)));
+      } else {
+        auto& record = std::get<Record>(action);
+        json::object body = std::move(record.body);
+        body["kind"] = record.kind;
+        bool long_bake = record.kind == "stage.baking" && state->spec().stages[static_cast<std::size_t>(get_int(body, "stage"))].bake > Millis(60000);
+        co_await append(std::move(body));
+        if (long_bake)
+          for (std::size_t i = 0; i < state->hosts().size(); ++i)
+            if (!state->hosts()[i].busy) ports.port(state->spec().hosts[i].name).hang_up();
+      }
+    }
+  }
+
+  // Whether to leave the terminal rather than wait, when nothing is in flight.
+  bool leaves(Waiting waiting) const {
+    switch (waiting) {
+      case Waiting::bake:
+      case Waiting::approval:
+      case Waiting::window: return options.no_wait;
+      case Waiting::paused:
+      case Waiting::halted: return options.no_wait || state->pause_by != "person";
+      default: return false;
+    }
+  }
+
+  Task<Exit> run() {
+    while (true) {
+      sync();
+      lease.renew_if_due();
+      if (!lease.valid()) lost_to_another("the lease was lost: another process took over, or this one was stopped for too long");
+      if (!fenced_why.empty()) {
+        while (in_flight > 0) co_await wake.wait();
+        lease.release();
+        throw Error("fenced: " + fenced_why, "this process stopped; 'ripcord status' shows who goes on", Exit::held);
+      }
+      if (stopping && in_flight == 0) {
+        if (state->ending == Ending::open) {
+          json::object paused{{"kind", "rollout.paused"}, {"by", stop_by}, {"why", stop_why}};
+          co_await append(std::move(paused));
+        }
+        break;
+      }
+      DecideInput in;
+      in.now = clock.wall();
+      in.last_health_round = last_round;
+      in.stopping = stopping;
+      Decision d = decide(*state, in);
+      if (state->ending != Ending::open && in_flight == 0) break;
+      bool acted = !d.actions.empty();
+      auto waiting = d.waiting;
+      auto until = clock.elapsed() + options.steering_poll;
+      if (d.wake && *d.wake - in.now < options.steering_poll) until = clock.elapsed() + std::max(Millis(1), *d.wake - in.now);
+      if (d.why != said) {
+        said = d.why;
+        observer.on_waiting(d);
+      }
+      bool recorded = false;
+      for (const auto& a : d.actions) recorded = recorded || std::holds_alternative<Record>(a);
+      co_await perform(std::move(d));
+      if (recorded) continue;
+      if (!acted && in_flight == 0 && leaves(waiting)) break;
+      co_await wake.wait_until(clock, until);
+    }
+    lease.release();
+    co_return exit_for(*state);
+  }
+
+  Task<Exit> begin(std::int64_t epoch_at_least, json::object first) {
+    const auto& spec = state->spec();
+    Lease wanted;
+    wanted.scope = spec.unit;
+    wanted.holder = options.holder;
+    wanted.rollout = spec.id;
+    wanted.why = spec.why;
+    wanted.who = options.who;
+    wanted.machine = options.machine;
+    lease.acquire(std::move(wanted), epoch_at_least, options.take_over);
+    std::exception_ptr failure;
+    Exit exit = Exit::error;
+    try {
+      if (!first.empty()) co_await append(std::move(first));
+      exit = co_await run();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lease.release();
+    if (failure) std::rethrow_exception(failure);
+    co_return exit;
+  }
+};
+
+Engine::Engine(Loop& loop, Clock& clock, Ledger& ledger, HostPorts& ports, PackSource& packs, const Fleet& fleet, ReleaseOnHand release,
+               RolloutObserver& observer, EngineOptions options)
+    : impl_(std::make_unique<Impl>(loop, clock, ledger, ports, packs, fleet, std::move(release), observer, std::move(options))) {}
+
+Engine::~Engine() = default;
+
+Task<Exit> Engine::start(RolloutSpec spec, std::int64_t epoch_at_least) {
+  json::object first{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
+  if (spec.hotfix) first["hotfix"] = true;
+  if (spec.outside_window) first["outside_window"] = true;
+  impl_->synced = impl_->ledger.store().size() - 1;
+  impl_->state.emplace(std::move(spec));
+  co_return co_await impl_->begin(epoch_at_least, std::move(first));
+}
+
+Task<Exit> Engine::resume(RolloutState state, std::string why) {
+  impl_->synced = state.last_seq;
+  json::object first;
+  if (state.paused || state.halted) first = {{"kind", "rollout.resumed"}, {"by", "person"}, {"why", why}};
+  impl_->state.emplace(std::move(state));
+  co_return co_await impl_->begin(0, std::move(first));
+}
+
+void Engine::stop(std::string why) { impl_->stop(std::move(why), "signal"); }
+
+}  // namespace ripcord

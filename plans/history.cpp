@@ -1,0 +1,99 @@
+#include "plans/history.hpp"
+
+#include <fmt/format.h>
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+std::string release_of(const json::object& b) {
+  auto unit = get_string_or(b, "unit", ""), version = get_string_or(b, "version", "");
+  return version.empty() ? unit : unit + "@" + version;
+}
+
+// One sentence for people; "" for entries that only matter in detail.
+std::string sentence(const std::string& kind, const json::object& b, bool every) {
+  auto host = get_string_or(b, "host", "");
+  auto reason = get_string_or(b, "reason", "");
+  auto tail = reason.empty() ? "" : ": " + reason;
+  if (kind == "release.sealed") {
+    auto by = get_string_or(b, "signed_by", "");
+    return fmt::format("sealed {}{}", release_of(b), by.empty() ? ", unsigned" : ", signed by " + by);
+  }
+  if (kind == "rollout.started") {
+    std::size_t hosts = 0;
+    if (const auto* spec = find_object(b, "spec")) hosts = get_array(*spec, "hosts").size();
+    std::string how = get_bool_or(b, "hotfix", false) ? ", as a hotfix" : "";
+    if (get_bool_or(b, "outside_window", false)) how += ", outside the window";
+    return fmt::format("rollout of {} to {} hosts started{}", release_of(b), hosts, how);
+  }
+  if (kind == "rollout.rolling_back") return "going back: " + get_string_or(b, "why", "");
+  if (kind == "rollout.ended") {
+    auto outcome = get_string(b, "outcome");
+    std::string owed;
+    if (const auto* list = find_array(b, "owed"); list && !list->empty()) owed = fmt::format(", {} hosts owed", list->size());
+    return fmt::format("rollout {}{}", outcome == "rolled_back" ? "rolled back" : outcome == "needs_person" ? "needs a person" : outcome, owed);
+  }
+  if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
+  if (kind.starts_with("rollout.")) return kind.substr(8);
+  if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);
+  if (kind == "rollback.started") return fmt::format("rip cord pulled on {}", release_of(b));
+  if (kind == "rollback.ended") return fmt::format("rip cord: exit {}", get_int_or(b, "exit", 0));
+  if (kind == "host.failed" || kind == "host.unhealthy") return fmt::format("{} failed{}", host, tail);
+  if (kind == "host.unreachable" || kind == "host.unknown") return fmt::format("{} {}{}", host, kind.substr(5), tail);
+  if (kind == "host.stuck") return fmt::format("{} needs a person{}", host, tail);
+  if (!every) return "";
+  if (kind.starts_with("host.")) return fmt::format("{} {}", host, kind.substr(5));
+  return kind;
+}
+
+}  // namespace
+
+std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const std::string& unit, bool every_entry) {
+  std::vector<HistoryLine> lines;
+  for (const auto& e : entries) {
+    const auto& b = e.body;
+    HistoryLine line;
+    line.unit = get_string_or(b, "unit", "");
+    if (!unit.empty() && line.unit != unit) continue;
+    line.kind = get_string_or(b, "kind", "");
+    line.what = sentence(line.kind, b, every_entry);
+    if (line.what.empty()) continue;
+    line.time = get_string_or(b, "time", "");
+    line.who = get_string_or(b, "who", "");
+    line.machine = get_string_or(b, "machine", "");
+    line.rollout = get_string_or(b, "rollout", "");
+    line.why = get_string_or(b, "why", "");
+    line.seq = e.seq;
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  std::vector<std::string> ids;
+  for (const auto& e : entries)
+    if (get_string_or(e.body, "kind", "") == "rollout.started" && (unit.empty() || get_string_or(e.body, "unit", "") == unit))
+      ids.push_back(get_string(e.body, "rollout"));
+  return ids;
+}
+
+std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  if (auto open = open_rollout(entries, unit)) return open;
+  auto ids = rollouts(entries, unit);
+  return ids.empty() ? std::nullopt : fold_rollout(entries, ids.back());
+}
+
+std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  std::vector<std::string> open;
+  for (const auto& e : entries) {
+    if (!unit.empty() && get_string_or(e.body, "unit", "") != unit) continue;
+    auto kind = get_string_or(e.body, "kind", "");
+    if (kind == "rollout.started") open.push_back(get_string(e.body, "rollout"));
+    if (kind == "rollout.ended") std::erase(open, get_string(e.body, "rollout"));
+  }
+  return open.empty() ? std::nullopt : fold_rollout(entries, open.back());
+}
+
+}  // namespace ripcord

@@ -1,0 +1,37 @@
+// What the engine does to one host, each as one straight-line coroutine that returns the ledger entry to be appended. Nothing is
+// decided here: an answer becomes host.staged, host.confirmed, host.failed, host.unreachable, host.unknown, host.returned or
+// host.stuck, and only what was read back from the host is claimed.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "core/base/clock.hpp"
+#include "plans/engine.hpp"
+#include "plans/host_port.hpp"
+
+namespace ripcord {
+
+// What a step needs to know about its rollout and its host.
+struct StepContext {
+  Clock& clock;
+  HostPort& port;
+  const RolloutSpec& spec;
+  const HostPlan& plan;
+  std::string op, holder, ledger_id;
+  std::int64_t epoch = 0;
+  std::function<void(std::string)> on_step;
+};
+
+struct StepResult {
+  json::object entry;          // {"kind": "host.…", "host": …, …}
+  bool controller_fault = false;  // LinkFault::ours: our credentials, no host is counted
+  bool fenced = false;            // somebody else has a higher epoch: stop everything
+  std::string why;                // of the two above
+};
+
+Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels labels, PackSource& packs);
+Task<StepResult> activate_step(StepContext c, Millis spread);
+Task<StepResult> resolve_step(StepContext c);   // c.op: the operation whose outcome is not known
+Task<StepResult> go_back_step(StepContext c);   // c.op: a new operation
+
+}  // namespace ripcord

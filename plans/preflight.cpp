@@ -1,0 +1,295 @@
+#include "plans/preflight.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace ripcord {
+namespace {
+
+Task<> look_at_one(HostPorts& ports, HostLook& out, UnitRef unit, Verify verify, bool check_process, Slots& slots) {
+  auto slot = co_await slots.acquire();
+  std::optional<Error> other;
+  try {
+    out.look = co_await ports.port(out.host->name).look(std::move(unit), verify, check_process);
+  } catch (const LinkError& e) {
+    out.fault_kind = e.fault();
+    out.fault_name = e.name();
+    out.fault = e.message();
+    out.hint = e.hint();
+  } catch (const HostRefusal& e) {
+    out.fault_kind = LinkFault::host;
+    out.fault_name = e.code();
+    out.fault = e.message();
+    out.hint = e.hint();
+  } catch (const Error& e) {
+    out.fault_kind = LinkFault::host;
+    out.fault_name = "protocol";
+    out.fault = e.what();
+    out.hint = e.hint();
+  }
+}
+
+std::string fingerprint(const Look& look) {
+  const auto& o = look.unit;
+  return fmt::format("{} {} {}", o.running ? o.running->folder() : std::string(to_text(o.current)) + ":" + o.link_target, o.journal_seq, o.journal_hash);
+}
+
+std::string from_text(const std::string& unit, const std::optional<ReleaseId>& from) {
+  return from ? unit + "@" + from->version : "nothing";
+}
+
+// Counts what differs between two trees, and the bytes of files whose content is new.
+void compare(const Tree* from, const Tree& to, ChangeGroup& group) {
+  std::map<std::string, const TreeEntry*> old;
+  std::set<Digest> there;
+  if (from)
+    for (const auto& e : from->entries) {
+      if (e.kind == SourceEntry::Kind::dir) continue;
+      old[e.path] = &e;
+      there.insert(e.digest);
+    }
+  for (const auto& e : to.entries) {
+    if (e.kind == SourceEntry::Kind::dir) continue;
+    auto found = old.find(e.path);
+    if (found == old.end()) ++group.files_added;
+    else if (found->second->digest != e.digest || found->second->mode != e.mode || found->second->target != e.target) ++group.files_changed;
+    if (found != old.end()) old.erase(found);
+    if (e.kind == SourceEntry::Kind::file && there.insert(e.digest).second) group.bytes += e.size;
+  }
+  group.files_removed = old.size();
+}
+
+// Everything make_preflight builds, and the questions it answers one by one.
+struct Builder {
+  const Fleet& fleet;
+  const Plan& plan;
+  const ReleaseOnHand& release;
+  const ReleaseStore& store;
+  const std::vector<HostLook>& looks;
+  const PreflightOptions& options;
+  WallTime now;
+  TreeMaker trees{release, store};
+  std::map<std::string, const HostLook*> by_name{};
+  std::map<std::string, const Tree*> wanted{};
+  std::map<Digest, std::pair<ReleaseOnHand, std::unique_ptr<TreeMaker>>> olds{};
+  Preflight out{};
+
+  void find(std::string host, std::string what, bool blocks, Exit exit = Exit::refused) {
+    out.findings.push_back({std::move(host), std::move(what), blocks, exit});
+  }
+
+  // Faults that no budget covers: wrong host keys, broken credentials, a link nobody can activate over.
+  void judge(const HostLook& l) {
+    const auto& name = l.host->name;
+    if (!l.look) {
+      auto text = l.fault + (l.hint.empty() ? "" : "; " + l.hint);
+      if (l.fault_kind == LinkFault::trust) find(name, text, true, Exit::integrity);
+      else if (l.fault_kind == LinkFault::ours) find(name, text, true, Exit::error);
+      else find(name, text, false, Exit::unreachable);
+      return;
+    }
+    const auto& o = l.look->unit;
+    out.highest_epoch = std::max(out.highest_epoch, o.epoch);
+    out.observed[name] = fingerprint(*l.look);
+    if (o.current == Observation::Current::folder)
+      find(name, "'current' is a real folder, not a link: ripcord would have to move it away; move it by hand or bring it under ripcord first", true);
+    if (o.current == Observation::Current::broken) find(name, fmt::format("'current' points at '{}', which is not there", o.link_target), true);
+    if (o.tree_state == "damaged") {
+      std::string first = o.findings.empty() ? "" : fmt::format(": {} '{}'", o.findings[0].kind, o.findings[0].path);
+      find(name, fmt::format("the running release {} is damaged, and it is the way back{}", o.running ? o.running->folder() : "", first), true);
+    }
+    if (l.look->hello.trust == "required" && release.sealed.signature.empty())
+      find(name, "the host takes only signed releases, and this one is not signed; seal it with --key", true, Exit::integrity);
+    if (plan.demand_strong_deadman && l.look->hello.deadman != "strong")
+      find(name, "the plan demands a strong dead-man switch, and this host has a weak one (no systemd)", true);
+    auto skew = l.look->hello.wall_ms - now.ms;
+    if (skew > 60000 || skew < -60000) find(name, fmt::format("its clock is off by {}", format_duration(Millis(skew < 0 ? -skew : skew))), false);
+  }
+
+  bool unchanged(const HostLook& l, const Tree& tree) const {
+    const auto& o = l.look->unit;
+    return o.running && o.running->tree == tree.digest && o.running->manifest == release.digest && o.tree_state != "damaged" &&
+           !(o.last_op && (o.last_op->phase == OpPhase::activated || o.last_op->phase == OpPhase::intent || o.last_op->phase == OpPhase::reverting)) &&
+           (o.process_ok || release.manifest.spec.services.empty());
+  }
+
+  void assign() {
+    // Hosts that did not answer are tried again in the last stage: a canary that nobody can reach proves nothing.
+    std::vector<const Host*> present, away;
+    for (const auto& l : looks) {
+      bool selected = !options.limit || options.limit->matches(l.host->labels);
+      (l.look && selected ? present : away).push_back(l.host);
+      by_name[l.host->name] = &l;
+    }
+    std::erase_if(away, [&](const Host* h) { return options.limit && !options.limit->matches(h->labels); });
+    auto stages = assign_stages(plan, present);
+    auto& spec = out.spec;
+    std::map<std::string, int> domain_size;
+    for (std::size_t i = 0; i < plan.stages.size(); ++i) {
+      const auto& sp = plan.stages[i];
+      bool last = i + 1 == plan.stages.size();
+      auto hosts = stages[i];
+      if (last) hosts.insert(hosts.end(), away.begin(), away.end());
+      if (hosts.empty()) continue;
+      StageSpec stage;
+      stage.name = sp.name;
+      stage.max_parallel = std::max(1, sp.max_parallel.of(static_cast<int>(hosts.size())));
+      stage.slow_start = sp.slow_start;
+      stage.bake = options.hotfix ? std::min(sp.bake, plan.hotfix_bake) : sp.bake;
+      stage.approval = sp.approval;
+      const std::string label = sp.max_unavailable ? sp.max_unavailable->label : "";
+      if (sp.max_unavailable) {
+        domain_size.clear();
+        for (const auto* h : fleet.hosts.empty() ? std::vector<const Host*>{} : present) ++domain_size[domain_of(*h, label)];
+        int smallest = static_cast<int>(present.size());
+        for (const auto& [value, n] : domain_size) smallest = std::min(smallest, n);
+        stage.max_unavailable = std::max(1, sp.max_unavailable->amount.of(smallest));
+      }
+      int index = static_cast<int>(spec.stages.size());
+      spec.stages.push_back(stage);
+      for (const auto* h : hosts) add_host(*h, index, label);
+    }
+  }
+
+  static std::string domain_of(const Host& host, const std::string& label) {
+    if (label.empty()) return "";
+    auto found = host.labels.find(label);
+    return found == host.labels.end() ? "" : found->second;
+  }
+
+  void add_host(const Host& host, int stage, const std::string& label) {
+    const HostLook& l = *by_name.at(host.name);
+    HostPlan h;
+    h.name = host.name;
+    h.datacenter = host.datacenter;
+    h.domain = domain_of(host, label);
+    h.stage = stage;
+    h.away = !l.look;
+    const Tree& tree = trees.tree_for(host, l.look ? l.look->hello.arch : "x86_64");
+    wanted[host.name] = &tree;
+    h.to = {release.manifest.spec.version, release.digest, tree.digest};
+    if (l.look) {
+      h.from = l.look->unit.running;
+      h.unchanged = unchanged(l, tree);
+    }
+    out.spec.hosts.push_back(std::move(h));
+  }
+
+  const Tree* old_tree(const ReleaseId& from, const Host& host, const std::string& arch) {
+    auto known = olds.find(from.manifest);
+    if (known == olds.end()) {
+      known = olds.try_emplace(from.manifest).first;
+      try {
+        known->second.first = load_release(store, from.manifest);
+        known->second.second = std::make_unique<TreeMaker>(known->second.first, store);
+      } catch (const Error&) {
+        known->second.second.reset();  // sealed elsewhere: only its name is known here
+      }
+    }
+    if (!known->second.second) return nullptr;
+    try {
+      return &known->second.second->tree_for(host, arch);
+    } catch (const Error&) {
+      return nullptr;  // its templates do not fit today's labels
+    }
+  }
+
+  void group_changes() {
+    std::map<std::pair<std::string, Digest>, ChangeGroup> groups;
+    std::vector<std::string> services;
+    for (const auto& s : release.manifest.spec.services) services.push_back(s.name);
+    for (const auto& h : out.spec.hosts) {
+      if (h.unchanged || h.away) continue;
+      const auto& l = *by_name.at(h.name);
+      auto from = from_text(release.manifest.spec.unit, h.from);
+      auto [at, fresh] = groups.try_emplace({from + (h.from ? h.from->tree.hex() : ""), h.to.tree});
+      auto& g = at->second;
+      if (fresh) {
+        g.from = from;
+        g.to = release.manifest.spec.unit + "@" + h.to.version;
+        const Tree* old = h.from ? old_tree(*h.from, *l.host, l.look->hello.arch) : nullptr;
+        compare(old, *wanted.at(h.name), g);
+        g.restarts = services;
+      }
+      g.hosts.push_back(h.name);
+      out.bytes_to_send += g.bytes;
+      if (l.look->unit.free_bytes < 2 * g.bytes)
+        find(h.name, fmt::format("{} free, and the release needs up to {}", format_size(l.look->unit.free_bytes), format_size(g.bytes)), g.bytes > l.look->unit.free_bytes);
+    }
+    for (auto& [key, g] : groups) out.groups.push_back(std::move(g));
+  }
+
+  // A guess for people: each host takes its restart and min_healthy_time, hosts in parallel as the stage allows, and the bakes.
+  void estimate() {
+    std::vector<int> changes(out.spec.stages.size());
+    for (const auto& h : out.spec.hosts) changes[static_cast<std::size_t>(h.stage)] += !h.unchanged;
+    Millis one = release.manifest.spec.health.checks.empty() ? Millis(500) : release.manifest.spec.health.min_healthy_time + Millis(1000);
+    for (std::size_t i = 0; i < changes.size(); ++i) {
+      const auto& s = out.spec.stages[i];
+      if (changes[i] == 0) continue;
+      int rounds = 0, width = s.slow_start ? 1 : s.max_parallel;
+      for (int left = changes[i]; left > 0; left -= width, width = std::min(width * 2, s.max_parallel)) ++rounds;
+      out.estimated += one * rounds + s.bake;
+    }
+  }
+
+  Preflight build() {
+    auto& spec = out.spec;
+    const auto& unit = release.manifest.spec;
+    spec.id = new_rollout_id(now);
+    spec.fleet = fleet.name;
+    spec.unit = unit.unit;
+    spec.version = unit.version;
+    spec.root = unit.root;
+    spec.manifest = release.digest;
+    spec.window = plan.window;
+    spec.outside_window = options.outside_window;
+    spec.progress_deadline = plan.progress_deadline;
+    spec.rollback_on_failure = plan.rollback_on_failure;
+    spec.demand_strong_deadman = plan.demand_strong_deadman;
+    spec.hotfix = options.hotfix;
+    spec.spread = plan.spread;
+    spec.confirm_within = activation_bound(unit, options.session_establishment);
+    spec.who = options.who;
+    spec.why = options.why;
+    for (const auto& l : looks) judge(l);
+    assign();
+    int total = static_cast<int>(spec.hosts.size());
+    spec.max_failures = std::max(1, plan.max_failures.of(total));
+    spec.max_unreachable = plan.max_unreachable.of(total);
+    int away = static_cast<int>(std::count_if(spec.hosts.begin(), spec.hosts.end(), [](const HostPlan& h) { return h.away; }));
+    if (away > spec.max_unreachable)
+      find("", fmt::format("{} of {} hosts cannot be reached, and max_unreachable comes to {}", away, total, spec.max_unreachable), true, Exit::unreachable);
+    group_changes();
+    for (const auto& h : spec.hosts)
+      if (!h.from && !h.unchanged && !h.away) out.no_way_back.push_back(h.name);
+    estimate();
+    out.nothing_to_do = away == 0 && std::all_of(spec.hosts.begin(), spec.hosts.end(), [](const HostPlan& h) { return h.unchanged; });
+    return std::move(out);
+  }
+};
+
+}  // namespace
+
+Task<std::vector<HostLook>> look_at(Loop& loop, HostPorts& ports, std::vector<const Host*> hosts, UnitRef unit, Verify verify,
+                                    bool check_process, std::size_t width) {
+  std::vector<HostLook> looks(hosts.size());
+  Slots slots(width);
+  TaskGroup group(loop);
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    looks[i].host = hosts[i];
+    group.spawn(look_at_one(ports, looks[i], unit, verify, check_process, slots));
+  }
+  co_await group.join();
+  co_return looks;
+}
+
+Preflight make_preflight(const Fleet& fleet, const Plan& plan, const ReleaseOnHand& release, const ReleaseStore& store,
+                         const std::vector<HostLook>& looks, const PreflightOptions& options, WallTime now) {
+  Builder builder{fleet, plan, release, store, looks, options, now};
+  return builder.build();
+}
+
+}  // namespace ripcord

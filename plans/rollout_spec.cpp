@@ -1,0 +1,122 @@
+#include "plans/rollout_spec.hpp"
+
+#include <fmt/format.h>
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+json::object stage_to_json(const StageSpec& s) {
+  return {{"name", s.name},
+          {"max_parallel", s.max_parallel},
+          {"slow_start", s.slow_start},
+          {"max_unavailable", s.max_unavailable},
+          {"bake_ms", s.bake.count()},
+          {"approval", s.approval}};
+}
+
+StageSpec stage_from_json(const json::object& o) {
+  StageSpec s;
+  s.name = get_string(o, "name");
+  s.max_parallel = static_cast<int>(get_int(o, "max_parallel"));
+  s.slow_start = get_bool(o, "slow_start");
+  s.max_unavailable = static_cast<int>(get_int(o, "max_unavailable"));
+  s.bake = Millis(get_int(o, "bake_ms"));
+  s.approval = get_bool(o, "approval");
+  return s;
+}
+
+json::object host_to_json(const HostPlan& h) {
+  json::object o{{"name", h.name}, {"datacenter", h.datacenter}, {"domain", h.domain}, {"stage", h.stage}, {"to", to_json(h.to)}};
+  if (h.from) o["from"] = to_json(*h.from);
+  if (h.unchanged) o["unchanged"] = true;
+  if (h.away) o["away"] = true;
+  return o;
+}
+
+HostPlan host_from_json(const json::object& o) {
+  HostPlan h;
+  h.name = get_string(o, "name");
+  h.datacenter = get_string(o, "datacenter");
+  h.domain = get_string(o, "domain");
+  h.stage = static_cast<int>(get_int(o, "stage"));
+  h.to = release_id_from_json(get_object(o, "to"));
+  if (const auto* from = find_object(o, "from")) h.from = release_id_from_json(*from);
+  h.unchanged = get_bool_or(o, "unchanged", false);
+  h.away = get_bool_or(o, "away", false);
+  return h;
+}
+
+}  // namespace
+
+json::object to_json(const RolloutSpec& s) {
+  json::array stages, hosts;
+  for (const auto& stage : s.stages) stages.push_back(stage_to_json(stage));
+  for (const auto& host : s.hosts) hosts.push_back(host_to_json(host));
+  json::object o{{"id", s.id},
+                 {"fleet", s.fleet},
+                 {"unit", s.unit},
+                 {"version", s.version},
+                 {"root", s.root},
+                 {"manifest", s.manifest.hex()},
+                 {"stages", std::move(stages)},
+                 {"hosts", std::move(hosts)},
+                 {"max_failures", s.max_failures},
+                 {"max_unreachable", s.max_unreachable},
+                 {"progress_deadline_ms", s.progress_deadline.count()},
+                 {"on_failure", s.rollback_on_failure ? "rollback" : "pause"},
+                 {"demand_strong_deadman", s.demand_strong_deadman},
+                 {"hotfix", s.hotfix},
+                 {"spread_ms", s.spread.count()},
+                 {"confirm_within_ms", s.confirm_within.count()},
+                 {"outside_window", s.outside_window},
+                 {"who", s.who},
+                 {"why", s.why}};
+  if (s.window) o["window"] = to_json(*s.window);
+  return o;
+}
+
+RolloutSpec rollout_spec_from_json(const json::object& o) {
+  RolloutSpec s;
+  s.id = get_string(o, "id");
+  s.fleet = get_string(o, "fleet");
+  s.unit = get_string(o, "unit");
+  s.version = get_string(o, "version");
+  s.root = get_string(o, "root");
+  s.manifest = Digest::require(get_string(o, "manifest"));
+  for (const auto& stage : get_array(o, "stages")) {
+    if (!stage.is_object()) throw Error("a stage of the rollout is not an object");
+    s.stages.push_back(stage_from_json(stage.get_object()));
+  }
+  for (const auto& host : get_array(o, "hosts")) {
+    if (!host.is_object()) throw Error("a host of the rollout is not an object");
+    s.hosts.push_back(host_from_json(host.get_object()));
+    int stage = s.hosts.back().stage;
+    if (stage < 0 || stage >= static_cast<int>(s.stages.size()))
+      throw Error(fmt::format("host '{}' names stage {}, and there are {}", s.hosts.back().name, stage, s.stages.size()));
+  }
+  s.max_failures = static_cast<int>(get_int(o, "max_failures"));
+  s.max_unreachable = static_cast<int>(get_int(o, "max_unreachable"));
+  s.progress_deadline = Millis(get_int(o, "progress_deadline_ms"));
+  s.rollback_on_failure = get_string(o, "on_failure") == "rollback";
+  s.demand_strong_deadman = get_bool(o, "demand_strong_deadman");
+  s.hotfix = get_bool(o, "hotfix");
+  s.spread = Millis(get_int(o, "spread_ms"));
+  s.confirm_within = Millis(get_int(o, "confirm_within_ms"));
+  s.outside_window = get_bool(o, "outside_window");
+  s.who = get_string(o, "who");
+  s.why = get_string(o, "why");
+  if (const auto* window = find_object(o, "window")) s.window = window_from_json(*window);
+  return s;
+}
+
+std::string new_rollout_id(WallTime now) {
+  auto t = format_utc(now);  // 2026-11-20T12:00:00.123Z
+  return fmt::format("r-{}{}{}-{}{}{}-{}", t.substr(0, 4), t.substr(5, 2), t.substr(8, 2), t.substr(11, 2), t.substr(14, 2),
+                     t.substr(17, 2), random_hex(3));
+}
+
+std::string new_op_id() { return "op-" + random_hex(10); }
+
+}  // namespace ripcord

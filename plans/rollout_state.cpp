@@ -1,0 +1,221 @@
+#include "plans/rollout_state.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+constexpr std::array<std::string_view, kHostPhases> kPhaseNames{"waiting",     "staged",  "activating", "confirmed", "failed",
+                                                                "unreachable", "unknown", "returning",  "returned",  "stuck"};
+
+std::size_t at(HostPhase p) { return static_cast<std::size_t>(p); }
+
+// Hosts in these phases do not serve, or may not.
+bool is_unavailable(HostPhase p) {
+  return p == HostPhase::activating || p == HostPhase::failed || p == HostPhase::unknown || p == HostPhase::returning ||
+         p == HostPhase::stuck;
+}
+
+}  // namespace
+
+std::string_view to_text(HostPhase phase) { return kPhaseNames[at(phase)]; }
+
+std::string_view to_text(Ending ending) {
+  switch (ending) {
+    case Ending::open: return "open";
+    case Ending::completed: return "completed";
+    case Ending::rolled_back: return "rolled back";
+    case Ending::failed: return "failed";
+    case Ending::needs_person: return "needs a person";
+  }
+  return "open";
+}
+
+RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(spec_.hosts.size()), stages_(spec_.stages.size()) {
+  for (int i = 0; i < static_cast<int>(spec_.hosts.size()); ++i) {
+    const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
+    by_name_[plan.name] = i;
+    auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
+    auto& host = hosts_[static_cast<std::size_t>(i)];
+    host.phase = plan.unchanged ? HostPhase::confirmed : HostPhase::waiting;
+    stage.idle[at(host.phase)].insert(i);
+    ++stage.count[at(host.phase)];
+    ++stage.total;
+  }
+}
+
+int RolloutState::current_stage() const {
+  for (int i = 0; i < static_cast<int>(stages_.size()); ++i)
+    if (!stages_[static_cast<std::size_t>(i)].passed) return i;
+  return static_cast<int>(stages_.size());
+}
+
+int RolloutState::index(const std::string& host) const {
+  auto found = by_name_.find(host);
+  return found == by_name_.end() ? -1 : found->second;
+}
+
+int RolloutState::count(HostPhase p) const {
+  int n = 0;
+  for (const auto& stage : stages_) n += stage.in(p);
+  return n;
+}
+
+void RolloutState::move(int i, HostPhase to) {
+  auto& host = hosts_[static_cast<std::size_t>(i)];
+  const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
+  auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
+  stage.idle[at(host.phase)].erase(i);
+  --stage.count[at(host.phase)];
+  ++stage.count[at(to)];
+  if (!host.busy) stage.idle[at(to)].insert(i);
+  stage.unavailable[plan.domain] += static_cast<int>(is_unavailable(to)) - static_cast<int>(is_unavailable(host.phase));
+  host.phase = to;
+}
+
+void RolloutState::set_busy(int i, bool busy) {
+  auto& host = hosts_[static_cast<std::size_t>(i)];
+  host.busy = busy;
+  auto& idle = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)].idle[at(host.phase)];
+  if (busy) idle.erase(i);
+  else idle.insert(i);
+}
+
+void RolloutState::note_health(int i, bool healthy) {
+  auto& host = hosts_[static_cast<std::size_t>(i)];
+  host.health_misses = healthy ? 0 : host.health_misses + 1;
+}
+
+void RolloutState::apply(const LedgerEntry& entry) {
+  const auto& b = entry.body;
+  if (get_string_or(b, "rollout", "") != spec_.id) return;
+  last_seq = std::max(last_seq, entry.seq);
+  const auto kind = get_string(b, "kind");
+  const WallTime time = parse_utc(get_string(b, "time"));
+
+  if (kind.starts_with("host.")) {
+    int i = index(get_string(b, "host"));
+    if (i < 0) return;
+    auto& host = hosts_[static_cast<std::size_t>(i)];
+    auto& stage = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)];
+    host.since_ms = time.ms;
+    auto count_failure = [&] {
+      if (!host.failed_once) ++failures;
+      host.failed_once = true;
+      host.reason = get_string_or(b, "reason", "");
+    };
+    if (kind == "host.staged") {
+      move(i, HostPhase::staged);
+      stage.last_progress = time;
+    } else if (kind == "host.intent") {
+      host.op = get_string(b, "op");
+      if (get_bool(b, "forward")) {
+        host.switched = true;  // may be, from here on
+        move(i, HostPhase::activating);
+      } else {
+        ++host.back_attempts;
+        move(i, HostPhase::returning);
+      }
+    } else if (kind == "host.confirmed") {
+      host.switched = true;
+      host.reason.clear();
+      move(i, HostPhase::confirmed);
+      stage.last_progress = time;
+    } else if (kind == "host.failed") {
+      count_failure();
+      host.switched = get_bool_or(b, "switched", false);
+      move(i, HostPhase::failed);
+      stage.last_progress = time;
+    } else if (kind == "host.unhealthy") {
+      count_failure();
+      move(i, HostPhase::failed);
+    } else if (kind == "host.unreachable") {
+      if (host.phase != HostPhase::unreachable) ++unreachable;
+      host.reason = get_string_or(b, "reason", "");
+      move(i, HostPhase::unreachable);
+    } else if (kind == "host.unknown") {
+      if (host.phase != HostPhase::unknown) ++unreachable;
+      host.reason = get_string_or(b, "reason", "");
+      move(i, HostPhase::unknown);
+    } else if (kind == "host.returned") {
+      host.switched = false;
+      move(i, HostPhase::returned);
+    } else if (kind == "host.stuck") {
+      host.reason = get_string_or(b, "reason", "");
+      move(i, HostPhase::stuck);
+    }
+    return;
+  }
+
+  auto stage_of = [&]() -> StageState* {
+    auto n = get_int_or(b, "stage", -1);
+    return n >= 0 && n < static_cast<std::int64_t>(stages_.size()) ? &stages_[static_cast<std::size_t>(n)] : nullptr;
+  };
+  if (kind == "rollout.started") {
+    began = time;
+  } else if (kind == "stage.started") {
+    if (auto* s = stage_of()) s->started = true, s->started_at = s->last_progress = time;
+  } else if (kind == "stage.baking") {
+    if (auto* s = stage_of()) s->baking = true, s->bake_from = time;
+  } else if (kind == "stage.passed") {
+    if (auto* s = stage_of()) s->passed = true, s->baking = false;
+  } else if (kind == "rollout.approved") {
+    if (auto* s = stage_of()) s->approved = true;
+  } else if (kind == "rollout.promoted") {
+    if (auto* s = stage_of()) s->promoted = true;
+  } else if (kind == "rollout.paused") {
+    paused = true;
+    pause_why = get_string_or(b, "why", "");
+    pause_by = get_string_or(b, "by", "person");
+  } else if (kind == "rollout.resumed") {
+    paused = halted = false;
+    pause_why.clear();
+    for (auto& s : stages_) s.last_progress = time;  // waiting for a person is not a lack of progress
+  } else if (kind == "rollout.aborted") {
+    aborted = true;
+    paused = false;
+    rollback_why = get_string_or(b, "why", "");
+  } else if (kind == "rollout.rolling_back") {
+    rolling_back = true;
+    paused = false;
+    rollback_why = get_string_or(b, "why", "");
+  } else if (kind == "rollout.retried") {
+    paused = false;
+    for (const auto& name : get_strings_or_empty(b, "hosts")) {
+      int i = index(name);
+      if (i < 0) continue;
+      auto& host = hosts_[static_cast<std::size_t>(i)];
+      if (host.phase == HostPhase::unreachable) --unreachable, move(i, HostPhase::waiting);
+      else if (host.phase == HostPhase::unknown) --unreachable, move(i, HostPhase::activating);
+      else if (host.phase == HostPhase::failed && !host.switched) move(i, HostPhase::waiting);
+      else if (host.phase == HostPhase::returned && !rolling_back) move(i, HostPhase::waiting);
+      else if (host.phase == HostPhase::stuck) move(i, HostPhase::returning);
+    }
+    for (auto& s : stages_)  // a stage whose hosts were owed opens again for them
+      if (s.in(HostPhase::waiting) > 0 && s.started) s.passed = s.baking = false, s.last_progress = time;
+  } else if (kind == "rollout.ended") {
+    ended = time;
+    exit_code = static_cast<int>(get_int_or(b, "exit", 0));
+    auto outcome = get_string(b, "outcome");
+    ending = outcome == "completed"     ? Ending::completed
+             : outcome == "rolled_back" ? Ending::rolled_back
+             : outcome == "failed"      ? Ending::failed
+                                        : Ending::needs_person;
+  }
+}
+
+std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout) {
+  std::optional<RolloutState> state;
+  for (const auto& e : entries) {
+    if (get_string_or(e.body, "rollout", "") != rollout) continue;
+    if (!state && get_string(e.body, "kind") == "rollout.started") state.emplace(rollout_spec_from_json(get_object(e.body, "spec")));
+    if (state) state->apply(e);
+  }
+  return state;
+}
+
+}  // namespace ripcord

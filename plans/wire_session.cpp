@@ -1,0 +1,135 @@
+#include "plans/wire_session.hpp"
+
+#include <fmt/format.h>
+
+#include "plans/host_port.hpp"
+
+namespace ripcord {
+
+std::string WireSession::opening() {
+  std::string out;
+  append_frame(out, FrameKind::control, json::serialize(json::object{{"id", 1}, {"do", "hello"}}));
+  return out;
+}
+
+std::string WireSession::opening(json::object request) {
+  std::string out = opening();
+  request["id"] = 2;
+  append_frame(out, FrameKind::control, json::serialize(request));
+  return out;
+}
+
+WireSession::WireSession(Clock& clock, std::unique_ptr<Channel> channel, std::string host)
+    : clock_(clock), channel_(std::move(channel)), host_(std::move(host)) {}
+
+void WireSession::fail(const std::string& what) {
+  broken_ = true;
+  auto tail = trim(channel_->error_tail());
+  throw LinkError(LinkFault::host, "protocol",
+                  fmt::format("host '{}' {}{}", host_, what, tail.empty() ? "" : fmt::format(" (its standard error: {})", escape_terminal(tail))),
+                  "the session was dropped; what the host did is in its journal");
+}
+
+Task<Frame> WireSession::next_frame(Elapsed deadline) {
+  while (true) {
+    std::optional<Frame> frame;
+    std::string wrong;
+    try {
+      frame = reader_.next();
+    } catch (const Error& e) {
+      wrong = e.message();
+    }
+    if (!wrong.empty()) fail("sent bytes that are not the protocol: " + wrong);
+    if (frame) co_return std::move(*frame);
+    std::string bytes;
+    try {
+      bytes = co_await channel_->read(std::min(deadline, clock_.elapsed() + kSilence));
+    } catch (...) {
+      broken_ = true;
+      throw;
+    }
+    if (bytes.empty()) fail("closed the session in the middle of a request");
+    reader_.feed(bytes);
+  }
+}
+
+Task<> WireSession::read_hello(Elapsed deadline) {
+  sent_ = 2;  // as opening() numbers them; reply() reads the hello's answer like any other
+  Expect expect{deadline, false, {}};
+  WireReply first = co_await reply(std::move(expect));
+  hello_ = hello_from_json(first.body);
+  if (hello_.protocol != kProtocol) fail(fmt::format("speaks protocol {}, and this program speaks {}", hello_.protocol, kProtocol));
+}
+
+Task<> WireSession::send(json::object request) {
+  request["id"] = ++sent_;
+  std::string out;
+  append_frame(out, FrameKind::control, json::serialize(request));
+  try {
+    co_await channel_->write(std::move(out));
+  } catch (...) {
+    broken_ = true;
+    throw;
+  }
+}
+
+Task<> WireSession::send_data(std::string_view bytes, std::shared_ptr<const void> owner) {
+  constexpr std::size_t kChunk = 128 * 1024;
+  try {
+    while (!bytes.empty()) {
+      auto part = bytes.substr(0, kChunk);
+      bytes.remove_prefix(part.size());
+      std::string out;
+      out.reserve(part.size() + 2 * kFrameHeader);
+      append_frame(out, FrameKind::data, part);
+      if (bytes.empty()) append_frame(out, FrameKind::data, {});
+      co_await channel_->write(std::move(out));
+    }
+  } catch (...) {
+    broken_ = true;
+    throw;
+  }
+  owner.reset();
+}
+
+Task<WireReply> WireSession::reply(Expect expect) {
+  std::int64_t id = ++answered_;
+  WireReply out;
+  while (true) {
+    Frame frame = co_await next_frame(expect.deadline);
+    if (frame.kind != FrameKind::control) fail("sent data that nobody asked for");
+    std::string wrong;
+    bool done = false;
+    std::optional<HostError> refusal;
+    try {
+      auto body = parse_json_object(frame.payload, "a reply");
+      if (body.contains("event")) {
+        auto event = get_string(body, "event");
+        if (event != "alive" && expect.on_event) expect.on_event(event);
+      } else {
+        if (get_int(body, "id") != id) throw Error("a reply to another request");
+        if (get_bool(body, "ok")) out.body = std::move(body);
+        else refusal = host_error_from_json(get_object(body, "error"));
+        done = true;
+      }
+    } catch (const Error& e) {
+      wrong = e.message();
+    }
+    if (!wrong.empty()) fail("sent a reply that cannot be read: " + wrong);
+    if (refusal) throw HostRefusal(std::move(*refusal));
+    if (done) break;
+  }
+  while (expect.data) {
+    Frame frame = co_await next_frame(expect.deadline);
+    if (frame.kind == FrameKind::control) {  // only events may come between
+      if (frame.payload.find("\"event\"") == std::string::npos) fail("sent a reply where data was expected");
+      continue;
+    }
+    if (frame.payload.empty()) break;
+    out.data += frame.payload;
+    if (out.data.size() > (1u << 30)) fail("sent more than 1 GiB of data");
+  }
+  co_return out;
+}
+
+}  // namespace ripcord
