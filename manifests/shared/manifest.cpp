@@ -10,7 +10,6 @@
 namespace ripcord {
 namespace {
 
-constexpr std::size_t kMaxManifest = 16u << 20;  // one control frame
 constexpr std::size_t kMaxEntries = 200000;
 constexpr int kFormat = 1;
 

@@ -21,6 +21,8 @@ struct SourceEntry {
   std::string target;      // links
 };
 
+inline constexpr std::size_t kMaxManifest = 12u << 20;  // it travels inside one control frame; some 70,000 files
+
 struct Manifest {
   UnitSpec spec;
   std::vector<SourceEntry> entries;  // sorted by path
