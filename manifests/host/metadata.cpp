@@ -10,6 +10,7 @@
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
+#include "manifests/host/beneath.hpp"
 #include "manifests/host/own_files.hpp"
 
 namespace ripcord {
@@ -142,17 +143,26 @@ std::string write_metadata(const UnitLayout& unit, const MetadataParts& parts, b
     write_own_fd(fd.get(), bytes, path);
     if (fsync_each && ::fsync(fd.get()) != 0) throw host_os_error("fsync", path, errno);
   };
-  make(folder);
-  write(folder + "/id", encode_id_file(parts.id));
-  write(folder + "/manifest", parts.sealed->bytes);
-  write(folder + "/signature", parts.sealed->signature);
-  write(folder + "/tree", parts.tree->encode());
-  write(folder + "/stat", encode_stat_file(*parts.stat, parts.id.id.tree));
-  if (!parts.templates->empty()) make(folder + "/templates");
-  for (const auto& [digest, bytes] : *parts.templates) write(folder + "/templates/" + digest.hex(), bytes);
-  if (fsync_each) {
-    if (!parts.templates->empty()) fsync_own_dir(folder + "/templates");
-    fsync_own_dir(folder);
+  try {
+    make(folder);
+    write(folder + "/id", encode_id_file(parts.id));
+    write(folder + "/manifest", parts.sealed->bytes);
+    write(folder + "/signature", parts.sealed->signature);
+    write(folder + "/tree", parts.tree->encode());
+    write(folder + "/stat", encode_stat_file(*parts.stat, parts.id.id.tree));
+    if (!parts.templates->empty()) make(folder + "/templates");
+    for (const auto& [digest, bytes] : *parts.templates) write(folder + "/templates/" + digest.hex(), bytes);
+    if (fsync_each) {
+      if (!parts.templates->empty()) fsync_own_dir(folder + "/templates");
+      fsync_own_dir(folder);
+    }
+  } catch (...) {  // a full disk should not be left fuller
+    Fd parent(::open(unit.metadata().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    try {
+      if (parent) remove_beneath(parent.get(), name, folder);
+    } catch (const Error&) {
+    }
+    throw;
   }
   return name;
 }

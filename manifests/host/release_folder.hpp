@@ -48,7 +48,7 @@ struct CurrentLink {
 CurrentLink read_current(const UnitLayout& unit);
 
 // Puts a damaged release right from other verified releases on this host (INVARIANTS r2); the damaged folder is kept beside it as
-// .damaged-<folder>-<random>. False when objects are missing: nothing was changed.
+// .damaged-<folder>-<random>. False when it cannot be made whole from what is here: nothing was changed.
 class UnitLock;
 bool heal_release(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const ReleaseId& id);
 
