@@ -17,6 +17,7 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
@@ -50,6 +51,16 @@ std::optional<Stat> read_stat(pid_t pid) {
     return std::nullopt;
   s.start = start;
   return s;
+}
+
+template <class Visit>
+void each_process(Visit visit) {
+  std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
+  while (dirent* e = proc ? ::readdir(proc.get()) : nullptr) {
+    pid_t pid = static_cast<pid_t>(atoi(e->d_name));
+    auto s = pid > 1 ? read_stat(pid) : std::nullopt;
+    if (s && s->state != 'Z' && s->state != 'X') visit(pid, *s);
+  }
 }
 
 std::string signal_name(int signal) {
@@ -260,18 +271,21 @@ std::string RunResult::text() const {
   return ProcessEnd{exit, signal}.text();
 }
 
+bool group_is_alive(pid_t leader) {
+  if (leader <= 1 || (::kill(-leader, 0) != 0 && errno == ESRCH)) return false;
+  if (process_id(leader)) return true;
+  bool any = false;  // only zombies may be left, when nobody collects them
+  each_process([&](pid_t, const Stat& s) { any |= s.group == leader; });
+  return any;
+}
+
 bool signal_group(pid_t leader, int signal, bool session) {
   if (leader <= 1) return false;
   bool any = ::kill(-leader, signal) == 0;
-  if (!session) return any;
-  std::unique_ptr<DIR, int (*)(DIR*)> proc(::opendir("/proc"), ::closedir);
-  while (proc) {
-    dirent* e = ::readdir(proc.get());
-    if (!e) break;
-    pid_t pid = static_cast<pid_t>(atoi(e->d_name));
-    auto s = pid > 1 ? read_stat(pid) : std::nullopt;
-    if (s && s->session == leader && s->group != leader && s->state != 'Z') any |= ::kill(pid, signal) == 0;
-  }
+  if (session)
+    each_process([&](pid_t pid, const Stat& s) {
+      if (s.session == leader && s.group != leader) any |= ::kill(pid, signal) == 0;
+    });
   return any;
 }
 
@@ -314,9 +328,13 @@ RunResult run_process(const Command& command, Millis deadline, std::size_t keep)
 }
 
 ProcessId start_detached(const Command& command, const std::string& log) {
-  Fd in = input_of(command);
   Fd out = log.empty() ? open_file("/dev/null", O_WRONLY) : open_file(log, O_WRONLY | O_APPEND | O_CREAT, 0640);
-  return launch(command, in.get(), out.get());
+  return start_detached(command, out.get());
+}
+
+ProcessId start_detached(const Command& command, int output) {
+  Fd in = input_of(command);
+  return launch(command, in.get(), output);
 }
 
 }  // namespace ripcord

@@ -67,6 +67,12 @@ RunResult run_process(const Command& command, Millis deadline, std::size_t keep 
 // empty). Returns when it was executed; a program that cannot be started is an Error.
 ProcessId start_detached(const Command& command, const std::string& log);
 
+// As above, with an open descriptor for its output instead of a file.
+ProcessId start_detached(const Command& command, int output);
+
+// Is any process, zombies aside, left in the group that `leader` leads or led?
+bool group_is_alive(pid_t leader);
+
 // Signals every process of the group that `leader` leads (or led), and of its session when `session`. False: none is there.
 bool signal_group(pid_t leader, int signal, bool session = false);
 
