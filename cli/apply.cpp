@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include "cli/command.hpp"
+#include "cli/confirm.hpp"
+#include "cli/rollout_run.hpp"
+#include "cli/target.hpp"
+#include "cli/view/plan_words.hpp"
+#include "core/base/files.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+bool is_plan_file(const std::string& path) {
+  struct stat s {};
+  return ::stat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode) && is_saved_plan(path);
+}
+
+class Apply : public Command {
+ public:
+  void declare(Arguments& a) override {
+    a.positional("TARGET", target_, "UNIT, UNIT@VERSION, a unit folder, a release file or a saved plan");
+    options_.declare(a);
+    confirmation_.declare(a, true);
+    a.flag("--no-wait", run_.no_wait, "leave at a bake, approval or window (exit 6); `resume --due` goes on");
+  }
+
+  Exit run(Context& c) override {
+    options_.check();
+    (void)find_host_program();  // before anything else: without it no host can be reached
+    if (is_plan_file(target_)) return saved(c);
+    auto digest = resolve_release(c, target_, {options_.key});
+    // Known before any host is asked, so that a second apply answers at once.
+    auto release = load_release(c.store(), digest);
+    refuse_open_rollouts(c, release.manifest.spec.unit, hosts_of_unit(c, release.manifest.spec));
+    auto p = prepare(c, c.store(), digest, options_);
+    return go(c, p, p.preflight.spec);
+  }
+
+ private:
+  // The plan as it was saved, if every host still is what it was then.
+  Exit saved(Context& c) {
+    auto plan = load_saved_plan(target_);
+    if (plan.spec.fleet != c.fleet().name)
+      throw Error(fmt::format("plan '{}' is for fleet '{}', and this is '{}'", target_, plan.spec.fleet, c.fleet().name), "name the fleet's file with -f", Exit::refused);
+    find_release(c.store(), plan.spec.unit, plan.spec.version);
+    auto release = load_release(c.store(), plan.spec.manifest);
+    refuse_open_rollouts(c, plan.spec.unit, hosts_of_unit(c, release.manifest.spec));
+    PlanOptions options = options_;
+    auto p = prepare(c, c.store(), plan.spec.manifest, options);
+    auto changed = changed_since(plan, p.preflight);
+    if (!changed.empty()) {
+      for (std::size_t i = 1; i < changed.size(); ++i) c.out().warn(changed[i]);
+      throw Error(fmt::format("the plan is stale: {}", changed[0]) + (changed.size() > 1 ? fmt::format(" (and {})", count_of(changed.size() - 1, "more host")) : ""),
+                  fmt::format("look again with `{}`; nothing was changed", c.command(fmt::format("plan {}@{} --save FILE", plan.spec.unit, plan.spec.version))),
+                  Exit::refused);
+    }
+    p.plan_name = target_;
+    auto spec = plan.spec;
+    spec.id = p.preflight.spec.id;  // one plan may be applied, taken back and applied again: each is its own rollout
+    spec.who = c.who();
+    if (options_.message) spec.why = *options_.message;
+    p.preflight.spec = spec;
+    return go(c, p, spec);
+  }
+
+  Exit go(Context& c, const Prepared& p, RolloutSpec spec) {
+    auto& out = c.out();
+    if (p.preflight.nothing_to_do) {
+      auto text = fmt::format("nothing to do: {} run {}@{}", count_of(spec.hosts.size(), "host"), spec.unit, spec.version);
+      if (out.text()) out.print(escape_terminal(text));
+      else out.print_json(json::object{{"kind", "rollout.end"}, {"exit", 0}, {"nothing_to_do", true}, {"verdict", text}, {"unit", spec.unit}, {"version", spec.version}});
+      return Exit::done;
+    }
+    if (out.text() && !out.quiet)
+      for (const auto& line : plan_lines(p.preflight, p.plan_name, c.now(), out.style)) out.print(line);
+    report_findings(c, p.preflight);
+    confirm(c, confirmation_, "roll out " + plan_in_short(p.preflight) + "?", true);
+    if (out.text() && !out.quiet) out.print("");
+    return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
+  }
+
+  std::string target_;
+  PlanOptions options_;
+  Confirmation confirmation_;
+  RunOptions run_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_apply() { return std::make_unique<Apply>(); }
+
+}  // namespace ripcord::cli

@@ -1,0 +1,87 @@
+#include "cli/command.hpp"
+
+#include <fmt/format.h>
+
+#include "core/base/text.hpp"
+
+namespace ripcord::cli {
+
+const std::vector<CommandInfo>& commands() {
+  using G = CommandInfo::Group;
+  static const std::vector<CommandInfo> all{
+      {"plan", G::everyday, "TARGET [options]", "what apply would do: stages, changes, time, ways back",
+       "TARGET is a unit (its newest sealed version), UNIT@VERSION, a unit folder or a release file.\n"
+       "Nothing is changed. --save FILE (or -o FILE) keeps the plan; `ripcord apply FILE` does just that, and refuses when a host\n"
+       "changed since.",
+       make_plan, true},
+      {"apply", G::everyday, "TARGET [options]", "roll a release out, stage by stage",
+       "TARGET is a unit (its newest sealed version), UNIT@VERSION, a unit folder (sealed first), a release file made by\n"
+       "`seal -o FILE`, or a saved plan made by `plan --save FILE`. Ctrl-C pauses cleanly; `ripcord resume UNIT` goes on.",
+       make_apply},
+      {"status", G::everyday, "[UNIT] [-w]", "how the rollout stands, and what to do next", "Exits with the code of the rollout.", make_status},
+      {"history", G::everyday, "[UNIT] [--all]", "who rolled out what, when, and how it ended", "", make_history},
+      {"rollback", G::everyday, "UNIT [--to VERSION] [options]", "pull the cord: back to what ran before",
+       "Works without the ledger: hosts know their own history. Without --to it undoes the newest forward rollout that any reachable\n"
+       "host knows; a second call changes nothing.",
+       make_rollback},
+
+      {"pause", G::steering, "UNIT [-m WHY]", "start no further activation", "", make_pause},
+      {"resume", G::steering, "[UNIT] [--due] [-m WHY]", "go on with a paused or interrupted rollout",
+       "--due goes on with every rollout whose bake is over, for a timer; those that wait for a person are left alone.", make_resume},
+      {"promote", G::steering, "UNIT [-m WHY]", "end the bake of the current stage now", "", make_promote},
+      {"approve", G::steering, "UNIT [-m WHY]", "let the stage that waits for approval start", "", make_approve},
+      {"abort", G::steering, "UNIT [-m WHY]", "stop, and bring every touched host back", "", make_abort},
+      {"retry", G::steering, "UNIT [HOST...] [-m WHY]", "try hosts again that failed or did not answer", "", make_retry},
+
+      {"hosts", G::looking, "[--limit SELECTOR] [--unit UNIT]", "every host: what it runs, and whether it answers", "", make_hosts},
+      {"show", G::looking, "UNIT[@VERSION] | HOST | ROLLOUT", "one release, host or rollout in detail", "", make_show},
+      {"logs", G::looking, "UNIT [HOST]", "output kept of the steps that failed", "", make_logs},
+      {"doctor", G::looking, "[--limit SELECTOR]", "check this machine and every host, with the cure", "", make_doctor},
+
+      {"init", G::setting_up, "[FOLDER]", "make a working example fleet, unit and plan", "Never overwrites anything.", make_init},
+      {"validate", G::setting_up, "[FILE|FOLDER...]", "check fleet, unit and plan files", "Without arguments: the fleet file and all below its folder.",
+       make_validate},
+      {"seal", G::setting_up, "FOLDER [--key KEY] [-o FILE]", "make a release of a unit folder",
+       "--key signs it (a private key, or a public key whose private half is in ssh-agent). --out FILE (or -o FILE) also writes the\n"
+       "release as one file, for `ripcord apply FILE` elsewhere.",
+       make_seal, true},
+      {"version", G::setting_up, "", "versions of ripcord and of the host program", "", make_version},
+      {"help", G::setting_up, "[COMMAND]", "this text, or all about one command", "", make_help},
+  };
+  return all;
+}
+
+std::string help_overview(const Style& style) {
+  std::string out = style.paint(Tone::bold, "ripcord") + " rolls a sealed release through a fleet in stages, and can always pull it back.\n\n";
+  out += "usage: ripcord [-f FLEET] [-o text|json|jsonl] [-q] COMMAND ...\n";
+  const std::pair<CommandInfo::Group, const char*> groups[] = {{CommandInfo::Group::everyday, "Everyday"},
+                                                               {CommandInfo::Group::steering, "Steering a rollout"},
+                                                               {CommandInfo::Group::looking, "Looking closer"},
+                                                               {CommandInfo::Group::setting_up, "Setting up"}};
+  for (const auto& [group, title] : groups) {
+    out += "\n" + style.paint(Tone::bold, title) + "\n";
+    for (const auto& c : commands())
+      if (c.group == group) out += fmt::format("   {:<10} {}\n", c.name, c.summary);
+  }
+  return out + "\n`ripcord help COMMAND` tells more. First time here: `ripcord init demo`.";
+}
+
+std::string help_of(const CommandInfo& info, const Arguments& own, const Arguments& globals, const Style& style) {
+  std::string out = fmt::format("{} - {}\n\nusage: ripcord {}{}{}\n", style.paint(Tone::bold, info.name), info.summary, info.name,
+                                info.usage.empty() ? "" : " ", info.usage);
+  if (!info.details.empty()) out += "\n" + info.details + "\n";
+  auto table = [&](const char* title, const Arguments& arguments) {
+    if (arguments.all().empty()) return;
+    out += "\n" + style.paint(Tone::bold, title) + "\n";
+    for (const auto& d : arguments.all()) {
+      auto name = d.names.empty() ? d.placeholder : join(split(d.names, ','), ", ") + (d.placeholder.empty() ? "" : " " + d.placeholder);
+      out += fmt::format("   {:<28} {}\n", name, d.help);
+    }
+  };
+  table("Arguments", own);
+  table("Everywhere", globals);
+  out.pop_back();
+  return out;
+}
+
+}  // namespace ripcord::cli

@@ -1,0 +1,116 @@
+#include "cli/context.hpp"
+
+#include <fmt/format.h>
+#include <pwd.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "core/base/files.hpp"
+#include "core/base/text.hpp"
+#include "plans/wire_host.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+}  // namespace
+
+std::string person() {
+  for (const char* name : {"RIPCORD_WHO", "SUDO_USER"})
+    if (auto who = environment(name); !who.empty()) return who;
+  passwd entry{}, *found = nullptr;
+  char buffer[4096];
+  if (getpwuid_r(getuid(), &entry, buffer, sizeof buffer, &found) == 0 && found) return found->pw_name;
+  return fmt::format("uid-{}", getuid());
+}
+
+std::string machine_name() {
+  char name[256] = {};
+  return gethostname(name, sizeof name - 1) == 0 && name[0] ? name : "unknown";
+}
+
+Program find_host_program() {
+  std::vector<std::string> places;
+  if (auto given = environment("RIPCORD_HOST_PROGRAM"); !given.empty()) {
+    places.push_back(given);
+  } else {
+    auto self = parent_dir(read_link("/proc/self/exe").value_or("/usr/bin/ripcord"));
+    places = {self + "/ripcord-host", self + "/../lib/ripcord/ripcord-host"};
+  }
+  for (const auto& place : places)
+    if (::access(place.c_str(), R_OK) == 0) return {sha256(read_file(place)), place};
+  throw Error(fmt::format("the host program 'ripcord-host' is not at {}", join(places, " nor at ")),
+              "build or install it beside ripcord, or name it in RIPCORD_HOST_PROGRAM");
+}
+
+Context::Context(GlobalOptions options, Output& out)
+    : options_(std::move(options)), out_(out), who_(person()), machine_(machine_name()), clock_(loop_) {
+  if (options_.fleet) out_.program += " -f " + shell_quote(*options_.fleet);
+}
+
+Context::~Context() = default;
+
+std::string Context::fleet_path() const {
+  if (options_.fleet) return *options_.fleet;
+  auto from_environment = environment("RIPCORD_FLEET");
+  return from_environment.empty() ? "fleet.yaml" : from_environment;
+}
+
+bool Context::has_fleet_file() const { return exists(fleet_path()); }
+
+const Fleet& Context::fleet() {
+  if (fleet_) return *fleet_;
+  if (!has_fleet_file())
+    throw Error(fmt::format("there is no fleet file '{}'", fleet_path()),
+                "name it with -f FILE or RIPCORD_FLEET, or make an example with `ripcord init`", options_.fleet ? Exit::invalid_file : Exit::error);
+  fleet_ = load_fleet(fleet_path());
+  return *fleet_;
+}
+
+ReleaseStore& Context::store_for_writing() {
+  if (!store_) {
+    bool none = !has_fleet_file() && !options_.fleet;
+    store_.emplace(none ? absolute_path(".ripcord/store") : fleet().store);
+  }
+  return *store_;
+}
+
+Ledger& Context::ledger() {
+  if (!ledger_) ledger_ = std::make_unique<Ledger>(loop_, clock_, open_sqlite_ledger(fleet().ledger), who_, machine_);
+  return *ledger_;
+}
+
+HostPorts& Context::ports() {
+  if (!ports_) {
+    link_ = make_link(loop_, clock_, fleet());
+    ports_ = make_wire_hosts(loop_, clock_, *link_, fleet());
+  }
+  return *ports_;
+}
+
+std::string Context::spool_folder() { return fleet().folder + "/.ripcord/spool"; }
+
+std::string Context::command(const std::string& words) const {
+  return out_.program + " " + words;
+}
+
+std::vector<LedgerEntry> Context::entries() {
+  std::vector<LedgerEntry> all;
+  const std::size_t batch = 100000;
+  while (true) {
+    auto some = ledger().read(all.empty() ? 0 : all.back().seq + 1, batch);
+    bool last = some.size() < batch;
+    if (all.empty()) all = std::move(some);
+    else all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    if (last) return all;
+  }
+}
+
+std::vector<LedgerEntry> Context::append(std::vector<json::object> bodies) { return wait(ledger().append(std::move(bodies))); }
+
+}  // namespace ripcord::cli

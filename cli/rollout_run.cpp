@@ -1,0 +1,73 @@
+#include "cli/rollout_run.hpp"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "cli/interrupts.hpp"
+#include "plans/history.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const std::string& unit, RunOptions wanted, View& view,
+         const std::function<Task<Exit>(Engine&)>& go) {
+  EngineOptions options;
+  options.no_wait = wanted.no_wait;
+  options.take_over = wanted.take_over;
+  options.holder = random_hex(8);
+  options.who = c.who();
+  options.machine = c.machine();
+  auto packs = store_packs(c.store());
+  Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), *packs, c.fleet(), release, view, options);
+  int signal = 0;
+  Exit exit = Exit::done;
+  {
+    Interrupts interrupts(c.loop(), c.clock(), [&](int number) {
+      c.out().note(fmt::format("{}: pausing when what runs has ended; once more ends ripcord at once", signal_name(number)));
+      engine.stop(signal_name(number));
+    });
+    exit = c.wait(go(engine));
+    signal = interrupts.caught();
+  }
+  auto state = fold_rollout(c.entries(), id);
+  if (!state) throw Error(fmt::format("rollout {} is not in the ledger any more", id), "look at the ledger file before going on", Exit::integrity);
+  if (signal != 0 && state->ending == Ending::open) exit = static_cast<Exit>(128 + signal);
+  view.finish(*state, runner_of(c, unit), exit, c.now());
+  return exit;
+}
+
+}  // namespace
+
+Exit start_rollout(Context& c, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options) {
+  auto view = make_view(c.out(), c.clock());
+  const std::string id = spec.id, unit = spec.unit;
+  return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.start(std::move(spec), epoch_at_least); });
+}
+
+Exit resume_rollout(Context& c, RolloutState state, std::string why, RunOptions options) {
+  auto view = make_view(c.out(), c.clock());
+  const std::string id = state.spec().id, unit = state.spec().unit;
+  auto release = load_release(c.store(), state.spec().manifest);
+  view->show(state);
+  return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.resume(std::move(state), std::move(why)); });
+}
+
+Runner runner_of(Context& c, const std::string& unit) { return {c.ledger().store().lease(unit)}; }
+
+RolloutState require_open_rollout(Context& c, const std::string& unit) {
+  auto entries = c.entries();
+  if (auto open = open_rollout(entries, unit)) return std::move(*open);
+  std::set<std::string> units;
+  for (const auto& id : rollouts(entries, ""))
+    if (auto s = fold_rollout(entries, id)) units.insert(s->spec().unit);
+  if (!units.contains(unit)) {
+    auto near = did_you_mean(unit, {units.begin(), units.end()});
+    throw Error(fmt::format("unit '{}' has no rollout in this ledger{}", unit, near ? fmt::format(", did you mean '{}'?", *near) : ""),
+                units.empty() ? "" : "units with rollouts: " + join({units.begin(), units.end()}, ", "), Exit::refused);
+  }
+  auto last = newest_rollout(entries, unit);
+  throw Error(fmt::format("no rollout of '{}' is open; the last one: {}", unit, last ? verdict(*last, c.now()).text : "none"), {}, Exit::refused);
+}
+
+}  // namespace ripcord::cli

@@ -1,0 +1,139 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/command.hpp"
+#include "cli/interrupts.hpp"
+#include "cli/rollout_run.hpp"
+#include "cli/view/rollout_json.hpp"
+#include "cli/view/tree.hpp"
+#include "plans/history.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+// Follows a rollout that another process runs, out of the ledger.
+struct Watch {
+  Context& c;
+  RolloutState& state;
+  View& view;
+  bool stop = false;
+  Signal woken;
+
+  Task<> follow() {
+    auto next = state.last_seq + 1;
+    while (!stop && state.ending == Ending::open) {
+      for (const auto& entry : c.ledger().read(next)) {
+        next = entry.seq + 1;
+        if (get_string_or(entry.body, "rollout", "") != state.spec().id) continue;
+        state.apply(entry);
+        view.on_entry(entry, state);
+      }
+      if (state.ending != Ending::open) break;
+      auto until = c.clock().elapsed() + Millis(200);
+      co_await woken.wait_until(c.clock(), until);
+      while (!stop && !c.ledger().changed_elsewhere()) {
+        auto again = c.clock().elapsed() + Millis(200);
+        co_await woken.wait_until(c.clock(), again);
+      }
+    }
+  }
+};
+
+class Status : public Command {
+ public:
+  void declare(Arguments& a) override {
+    a.positional("UNIT", unit_, "only this unit; else the newest rollout of each");
+    a.flag("-w,--watch", watch_, "follow it live, until it ends");
+  }
+
+  Exit run(Context& c) override {
+    auto entries = c.entries();
+    if (unit_) return one(c, entries, *unit_);
+    std::vector<std::string> units, open;
+    for (const auto& e : entries) {
+      if (get_string_or(e.body, "kind", "") != "rollout.started") continue;
+      auto unit = get_string_or(e.body, "unit", "");
+      if (std::find(units.begin(), units.end(), unit) == units.end()) units.push_back(unit);
+    }
+    for (const auto& u : units)
+      if (open_rollout(entries, u)) open.push_back(u);
+    if (units.size() == 1) return one(c, entries, units[0]);
+    if (watch_ && open.size() == 1) return one(c, entries, open[0]);
+    if (watch_ && open.size() > 1) throw Error("several rollouts are open", "name one: " + join(open, ", "), Exit::usage);
+    return overview(c, entries, units);
+  }
+
+ private:
+  Exit overview(Context& c, const std::vector<LedgerEntry>& entries, const std::vector<std::string>& units) {
+    auto& out = c.out();
+    Exit exit = Exit::done;
+    json::array all;
+    for (const auto& unit : units) {
+      auto state = newest_rollout(entries, unit);
+      if (!state) continue;
+      exit = worst(exit, exit_for(*state));
+      auto runner = runner_of(c, unit);
+      if (!out.text()) all.push_back(rollout_json(*state, runner, exit_for(*state), c.now()));
+      else {
+        auto v = verdict(*state, c.now());
+        out.print(Line().add(v.text, v.tone).render(out.style));
+      }
+    }
+    if (!out.text()) out.print_list("rollouts", all);
+    else if (units.empty()) out.print("no rollout yet");
+    if (units.empty()) out.note(fmt::format("`{}` seals a release and `{}` rolls it out", c.command("seal FOLDER"), c.command("apply UNIT")));
+    return exit;
+  }
+
+  Exit one(Context& c, const std::vector<LedgerEntry>& entries, const std::string& unit) {
+    auto state = newest_rollout(entries, unit);
+    if (!state) require_open_rollout(c, unit);  // says which units there are
+    if (watch_ && state->ending == Ending::open) return follow(c, *state);
+    auto runner = runner_of(c, unit);
+    auto exit = exit_for(*state);
+    auto& out = c.out();
+    if (!out.text()) {
+      out.print_json(rollout_json(*state, runner, exit, c.now()));
+      return exit;
+    }
+    TreeOptions options;
+    options.style = out.style;
+    for (const auto& line : tree_lines(*state, c.now(), options)) out.print(line);
+    out.print("");
+    const auto& spec = state->spec();
+    auto field = [&](const char* name, const std::string& value) { out.print(Line().cell(name, 9, Tone::dim).add(value).render(out.style)); };
+    field("rollout", spec.id);
+    field("started", fmt::format("{} by {}{}", short_time(state->began, c.now()), spec.who, spec.why.empty() ? "" : ": " + spec.why));
+    if (state->ending == Ending::open) field("run by", runner.alive(c.now()) ? runner.text() : "no process");
+    print_next_steps(out, next_steps(*state, runner, c.now()));
+    return exit;
+  }
+
+  Exit follow(Context& c, RolloutState& state) {
+    auto view = make_view(c.out(), c.clock());
+    view->show(state);
+    Watch watch{c, state, *view};
+    int signal = 0;
+    {
+      Interrupts interrupts(c.loop(), c.clock(), [&](int) {
+        watch.stop = true;
+        watch.woken.notify_all();
+      });
+      c.wait(watch.follow());
+      signal = interrupts.caught();
+    }
+    auto exit = signal ? static_cast<Exit>(128 + signal) : exit_for(state);
+    view->finish(state, runner_of(c, state.spec().unit), exit, c.now());
+    return exit;
+  }
+
+  std::optional<std::string> unit_;
+  bool watch_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_status() { return std::make_unique<Status>(); }
+
+}  // namespace ripcord::cli

@@ -1,0 +1,195 @@
+#include "cli/target.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cli/args.hpp"
+#include "cli/rollout_run.hpp"
+#include "cli/view/words.hpp"
+#include "core/base/files.hpp"
+#include "manifests/shared/seal.hpp"
+#include "plans/history.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+bool is_folder(const std::string& path) {
+  struct stat s {};
+  return ::stat(path.c_str(), &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+bool is_file(const std::string& path) {
+  struct stat s {};
+  return ::stat(path.c_str(), &s) == 0 && S_ISREG(s.st_mode);
+}
+
+bool looks_like_path(const std::string& text) { return text == "." || text == ".." || text.find('/') != std::string::npos; }
+
+}  // namespace
+
+ReleaseStore::Sealed seal_folder(Context& c, const std::string& folder, const Sealing& how) {
+  std::string signature;
+  auto sign = [&](const std::string& bytes) {
+    if (how.key) signature = sign_with_ssh_keygen(*how.key, bytes);
+    return signature;
+  };
+  auto sealed = c.store_for_writing().seal(folder, sign);
+  if (sealed.already || !c.has_fleet_file()) return sealed;
+  const auto& spec = sealed.manifest.spec;
+  json::object entry{{"kind", "release.sealed"}, {"unit", spec.unit}, {"version", spec.version}, {"manifest", sealed.digest.hex()}};
+  entry["signed_by"] = signature.empty() ? "" : verify_seal(c.store().sealed(sealed.digest).bytes, signature, "", kSealNamespace, c.now()).fingerprint;
+  std::vector<json::object> bodies;
+  bodies.push_back(std::move(entry));
+  c.append(std::move(bodies));
+  return sealed;
+}
+
+Digest find_release(const ReleaseStore& store, const std::string& unit, const std::optional<std::string>& version) {
+  auto versions = store.versions(unit);
+  if (versions.empty()) {
+    auto units = store.units();
+    auto near = did_you_mean(unit, units);
+    throw Error(fmt::format("no release of unit '{}' is sealed here{}", escape_terminal(unit), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+                units.empty() ? "`ripcord seal FOLDER` makes one" : "sealed units: " + join(units, ", "), Exit::refused);
+  }
+  if (!version) return versions.back().second;
+  std::vector<std::string> names;
+  for (const auto& [name, digest] : versions) {
+    if (name == *version) return digest;
+    names.push_back(name);
+  }
+  auto near = did_you_mean(*version, names);
+  throw Error(fmt::format("{}@{} is not sealed here{}", escape_terminal(unit), escape_terminal(*version), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+              fmt::format("sealed versions of {}: {}", unit, join(names, ", ")), Exit::refused);
+}
+
+bool names_folder(Context& c, const std::string& target) {
+  if (!is_folder(target)) return false;
+  if (looks_like_path(target) || c.store().versions(target).empty()) return true;
+  c.out().note(fmt::format("taking '{}' as the unit; './{}' would be the folder", target, target));
+  return false;
+}
+
+Digest resolve_release(Context& c, const std::string& target, const Sealing& how) {
+  if (names_folder(c, target)) {
+    auto sealed = seal_folder(c, target, how);
+    const auto& spec = sealed.manifest.spec;
+    c.out().note(fmt::format("{} {}@{} ({})", sealed.already ? "sealed before:" : "sealed", spec.unit, spec.version, sealed.digest.short_hex()));
+    return sealed.digest;
+  }
+  if (is_file(target)) {
+    if (!ReleaseStore::is_release_file(target))
+      throw Error(fmt::format("'{}' is neither a release file nor a saved plan", escape_terminal(target)),
+                  "`ripcord seal FOLDER -o FILE` writes release files, `ripcord plan TARGET --save FILE` writes plans", Exit::invalid_file);
+    return c.store_for_writing().import_file(target);
+  }
+  if (looks_like_path(target))
+    throw Error(fmt::format("there is no '{}'", escape_terminal(target)), "TARGET is UNIT, UNIT@VERSION, a unit folder, a release file or a saved plan", Exit::refused);
+  auto at = target.find('@');
+  if (at == std::string::npos) return find_release(c.store(), target, std::nullopt);
+  return find_release(c.store(), target.substr(0, at), target.substr(at + 1));
+}
+
+void PlanOptions::declare(Arguments& a) {
+  a.value("-m,--message", message, "WHY", "the reason; it goes into the ledger");
+  a.value("--plan", plan_file, "FILE", "the plan (else plans/UNIT.yaml beside the fleet file, else the ladder)");
+  a.value("--limit", limit, "SELECTOR", "only these hosts; the others are owed");
+  a.value("--key", key, "KEY", "when TARGET is a folder: sign the release with this key");
+  a.flag("--hotfix", hotfix, "shorter bakes, every stage and check kept; needs -m");
+  a.flag("--outside-window", outside_window, "do not wait for the plan's window; needs -m");
+}
+
+void PlanOptions::check() const {
+  bool reason = message && !trim(*message).empty();
+  if (hotfix && !reason) throw Error("--hotfix needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
+  if (outside_window && !reason) throw Error("--outside-window needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
+}
+
+std::vector<const Host*> hosts_of_unit(Context& c, const UnitSpec& unit) {
+  auto hosts = c.fleet().select(Selector::parse(unit.hosts));
+  if (hosts.empty())
+    throw Error(fmt::format("no host of fleet '{}' matches 'hosts: {}' of unit '{}'", c.fleet().name, unit.hosts, unit.unit),
+                "`ripcord hosts` shows the hosts and `ripcord show HOST` their labels", Exit::refused);
+  return hosts;
+}
+
+Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, const PlanOptions& options) {
+  Prepared p;
+  p.release = load_release(store, digest);
+  const auto& unit = p.release.manifest.spec;
+  auto hosts = hosts_of_unit(c, unit);
+
+  auto file = options.plan_file.value_or(c.fleet().folder + "/plans/" + unit.unit + ".yaml");
+  Plan plan;
+  if (options.plan_file || exists(file)) {
+    plan = load_plan(file, c.fleet());
+    p.plan_name = file;
+    if (!plan.unit.empty() && plan.unit != unit.unit)
+      throw Error(fmt::format("plan '{}' is for unit '{}', not for '{}'", file, plan.unit, unit.unit), {}, Exit::refused);
+  } else {
+    plan = default_ladder(c.fleet(), hosts);
+    p.plan_name = "ladder";
+  }
+  PreflightOptions preflight;
+  preflight.hotfix = options.hotfix;
+  preflight.outside_window = options.outside_window;
+  preflight.who = c.who();
+  preflight.why = options.message.value_or("");
+  preflight.session_establishment = c.fleet().ssh.timeouts.total();
+  if (options.limit) {
+    preflight.limit = Selector::parse(*options.limit);
+    if (std::none_of(hosts.begin(), hosts.end(), [&](const Host* h) { return preflight.limit->matches(h->labels); }))
+      throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit), {}, Exit::refused);
+  }
+  UnitRef ref{unit.unit, unit.root};
+  p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
+  p.preflight = make_preflight(c.fleet(), plan, p.release, store, p.looks, preflight, c.now());
+  return p;
+}
+
+void refuse_open_rollouts(Context& c, const std::string& unit, const std::vector<const Host*>& hosts) {
+  auto entries = c.entries();
+  auto refuse = [&](const RolloutState& s, const std::string& what) {
+    auto runner = runner_of(c, s.spec().unit);
+    auto who = runner.alive(c.now()) ? "run by " + runner.text() : "started by " + s.spec().who + ", and no process runs it now";
+    throw Error(fmt::format("{}: {}; rollout {}, {}, since {}", what, verdict(s, c.now()).text, s.spec().id, who, short_time(s.began, c.now())),
+                fmt::format("`{}` goes on with it, `{}` brings its hosts back", c.command("resume " + s.spec().unit), c.command("abort " + s.spec().unit)),
+                Exit::held);
+  };
+  if (auto open = open_rollout(entries, unit)) refuse(*open, fmt::format("unit '{}' has an open rollout", unit));
+  std::set<std::string> units;
+  for (const auto& e : entries)
+    if (get_string_or(e.body, "kind", "") == "rollout.started") units.insert(get_string_or(e.body, "unit", ""));
+  units.erase(unit);
+  for (const auto& other : units) {
+    if (other.empty()) continue;
+    auto open = open_rollout(entries, other);
+    if (!open) continue;
+    for (const auto* h : hosts)
+      if (open->index(h->name) >= 0) refuse(*open, fmt::format("host '{}' is in an open rollout of unit '{}'", h->name, other));
+  }
+}
+
+void report_findings(Context& c, const Preflight& preflight) {
+  Exit exit = Exit::done;
+  std::vector<std::string> blocking;
+  for (const auto& f : preflight.findings) {
+    auto text = (f.host.empty() ? "" : f.host + ": ") + f.what;
+    if (!f.blocks) {
+      c.out().warn(text);
+      continue;
+    }
+    blocking.push_back(text);
+    exit = exit == Exit::done ? f.exit : worst(exit, f.exit);
+  }
+  if (blocking.empty()) return;
+  auto first = blocking[0];
+  if (blocking.size() > 1) first += fmt::format(" (and {})", count_of(blocking.size() - 1, "more finding"));
+  for (std::size_t i = 1; i < blocking.size(); ++i) c.out().warn(blocking[i]);
+  throw Error(first, "nothing was changed; `" + c.command("doctor") + "` says more about hosts", exit);
+}
+
+}  // namespace ripcord::cli
