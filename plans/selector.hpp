@@ -1,5 +1,7 @@
 // Which hosts: "all", "role=web", "role=web,datacenter!=ams", "role in (web, api)", "gpu", "!gpu", host globs "web-*", and
-// alternatives with "|". Every host has the labels host and datacenter besides its own.
+// alternatives with "|": "role=web,datacenter!=ams | web-00". A word that cannot be a label's name ("web-01") is a host's name;
+// "!web-*" leaves hosts out. A label that a host lacks differs from every value.
+// Every host has the labels host and datacenter besides its own.
 #pragma once
 #include <memory>
 #include <string>
@@ -11,12 +13,12 @@ namespace ripcord {
 
 class Selector {
  public:
-  static Selector parse(const std::string& text);  // Error naming the part that is wrong
+  static Selector parse(const std::string& text);  // Error(Exit::invalid_file) naming the part that is wrong
   bool matches(const Labels& labels) const;
   const std::string& text() const { return text_; }
 
  private:
-  enum class Test { equals, differs, in, not_in, has, lacks, glob };
+  enum class Test { equals, differs, in, not_in, has, lacks, glob, not_glob };
   struct Term {
     Test test;
     std::string key;

@@ -28,6 +28,13 @@ std::string described(const YamlNode& node) {
 
 }  // namespace
 
+const YamlNode::Member* YamlNode::find(std::string_view key) const {
+  if (index.empty())
+    for (std::size_t i = 0; i < members.size(); ++i) index.emplace(members[i].key->text, i);
+  auto found = index.find(key);
+  return found == index.end() ? nullptr : &members[found->second];
+}
+
 struct YamlFile::Impl {
   struct Mistake {
     YamlPlace place;
@@ -113,17 +120,13 @@ void Yaml::error(std::string message) const {
 }
 
 void Yaml::error_at_key(std::string_view key, std::string message) const {
-  if (is_map())
-    for (const auto& m : node_->members)
-      if (m.key->text == key) return Yaml(m.key, file_).error(std::move(message));
-  error(std::move(message));
+  const auto* member = is_map() ? node_->find(key) : nullptr;
+  (member ? Yaml(member->key, file_) : *this).error(std::move(message));
 }
 
 YamlPlace Yaml::key_place(std::string_view key) const {
-  if (is_map())
-    for (const auto& m : node_->members)
-      if (m.key->text == key) return Yaml(m.key, file_).place();
-  return place();
+  const auto* member = is_map() ? node_->find(key) : nullptr;
+  return (member ? Yaml(member->key, file_) : *this).place();
 }
 
 bool Yaml::expect(bool is_kind, std::string_view kind) const {
@@ -137,9 +140,8 @@ bool Yaml::scalar(std::string_view expected) const { return expect(is_scalar() &
 Yaml Yaml::get(std::string_view key) const {
   if (!expect(is_map(), "a map")) return {};
   node_->asked.emplace(key);
-  for (const auto& m : node_->members)
-    if (m.key->text == key) return Yaml(m.value, file_);
-  return {};
+  const auto* member = node_->find(key);
+  return member ? Yaml(member->value, file_) : Yaml();
 }
 
 Yaml Yaml::require(std::string_view key) const {
@@ -151,10 +153,7 @@ Yaml Yaml::require(std::string_view key) const {
 void Yaml::close() const {
   if (!is_map() || node_->asked_all) return;
   std::vector<std::string> absent, known(node_->asked.begin(), node_->asked.end());
-  auto has = [&](const std::string& key) {
-    return std::any_of(node_->members.begin(), node_->members.end(), [&](const auto& m) { return m.key->text == key; });
-  };
-  std::copy_if(known.begin(), known.end(), std::back_inserter(absent), [&](const auto& key) { return !has(key); });
+  std::copy_if(known.begin(), known.end(), std::back_inserter(absent), [&](const auto& key) { return !node_->find(key); });
   for (const auto& m : node_->members) {
     if (node_->asked.count(m.key->text)) continue;
     auto near = did_you_mean(m.key->text, absent);

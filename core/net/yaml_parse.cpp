@@ -76,6 +76,10 @@ class Builder : public YAML::EventHandler {
     } else {
       node.quoted = true;
       if (first == '"' || first == '\'') quoted(node);
+      if (node.text.find('\0') != std::string::npos) {
+        report_(node.pos, node.length, "a NUL within a text");  // would end it early wherever it is used
+        node.kind = YamlNode::Kind::bad;
+      }
     }
     add(node);
   }

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 namespace ripcord {
@@ -25,6 +26,9 @@ struct YamlNode {
   std::vector<const YamlNode*> items;
   mutable std::set<std::string, std::less<>> asked;  // keys a decoder has asked for
   mutable bool asked_all = false;
+  mutable std::unordered_map<std::string_view, std::size_t> index;  // of members, made when first needed
+
+  const Member* find(std::string_view key) const;
 };
 
 // Byte offset, bytes to underline, message.

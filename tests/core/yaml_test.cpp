@@ -125,6 +125,7 @@ TEST_CASE("yaml: bytes that no file may hold") {
   using namespace std::string_literals;
   CHECK(syntax("a:\n\tb: c\n") == "f.yaml:2:1: a tab: use blanks\n   2 | \\tb: c\n     | ^~");
   CHECK(syntax("a: b\0c\n"s).find("f.yaml:1:5: a character that cannot be seen (\\x00)") == 0);
+  CHECK(syntax("a: \"b\\0c\"\n").find("f.yaml:1:4: a NUL within a text") == 0);
   CHECK(syntax("ä: b\xff\n").find("f.yaml:1:5: not UTF-8: write the file in that encoding") == 0);
   CHECK(syntax("a: \xe2\x80\xae" "b\n").find("f.yaml:1:4: a character that cannot be seen (\\u202e)") == 0);
   CHECK(syntax("a: \x1b[31m\n").find("\x1b") == std::string::npos);
