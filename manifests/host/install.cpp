@@ -11,6 +11,7 @@
 #include "core/base/text.hpp"
 #include "manifests/host/beneath.hpp"
 #include "manifests/host/file_hash.hpp"
+#include "manifests/host/host_failure.hpp"
 #include "manifests/host/own_files.hpp"
 
 namespace ripcord {

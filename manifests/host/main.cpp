@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/files.hpp"
 #include "manifests/host/activation.hpp"
 #include "manifests/host/install.hpp"
 #include "manifests/host/serve.hpp"
