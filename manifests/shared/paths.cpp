@@ -89,23 +89,6 @@ constexpr Accent kLatin1[] = {
 };
 #undef RIPCORD_ROW
 
-// Two paths with the same key would be one file on a file system that folds case or normalises.
-std::string fold(std::string_view path) {
-  std::string key;
-  key.reserve(path.size() + 8);
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    auto c = static_cast<unsigned char>(path[i]);
-    if (c >= 'A' && c <= 'Z') c = static_cast<unsigned char>(c + ('a' - 'A'));
-    const char* apart = nullptr;
-    if (c >= 0xC3 && c <= 0xC5 && i + 1 < path.size())
-      for (const auto& a : kLatin1)
-        if (a.lead == c && a.trail == static_cast<unsigned char>(path[i + 1])) apart = a.apart;
-    if (apart) key += apart, ++i;
-    else key.push_back(static_cast<char>(c));
-  }
-  return key;
-}
-
 // Calls say(sentence) for each pair that may not be in one release.
 template <class Say>
 void find_twins(const std::vector<std::string>& paths, Say say) {
@@ -116,7 +99,7 @@ void find_twins(const std::vector<std::string>& paths, Say say) {
   std::unordered_map<std::string, Seen> seen;
   seen.reserve(paths.size() * 2);
   auto add = [&](std::string_view path, bool folder) {
-    auto [at, fresh] = seen.try_emplace(fold(path), Seen{std::string(path), folder});
+    auto [at, fresh] = seen.try_emplace(fold_path(path), Seen{std::string(path), folder});
     if (fresh) return true;
     const Seen& other = at->second;
     if (other.path != path)
@@ -139,12 +122,28 @@ void find_twins(const std::vector<std::string>& paths, Say say) {
   }
 }
 
-// The sentence without its subject again, for a list of findings.
 bool below(std::string_view path, std::string_view folder) {
   return path.size() > folder.size() && path.substr(0, folder.size()) == folder && path[folder.size()] == '/';
 }
 
 }  // namespace
+
+// Two paths with the same key would be one file on a file system that folds case or normalises.
+std::string fold_path(std::string_view path) {
+  std::string key;
+  key.reserve(path.size() + 8);
+  for (std::size_t i = 0; i < path.size(); ++i) {
+    auto c = static_cast<unsigned char>(path[i]);
+    if (c >= 'A' && c <= 'Z') c = static_cast<unsigned char>(c + ('a' - 'A'));
+    const char* apart = nullptr;
+    if (c >= 0xC3 && c <= 0xC5 && i + 1 < path.size())
+      for (const auto& a : kLatin1)
+        if (a.lead == c && a.trail == static_cast<unsigned char>(path[i + 1])) apart = a.apart;
+    if (apart) key += apart, ++i;
+    else key.push_back(static_cast<char>(c));
+  }
+  return key;
+}
 
 std::string persist_target(std::string_view path) {
   std::string up = "../../";

@@ -53,8 +53,10 @@ void add_config(Layers& layers, const UnitSpec& spec, const SourceEntry& e) {
   layers.by_path[path].push_back({group, common ? "" : parts[1], &e});
 }
 
+bool may_meet(const Origin& a, const Origin& b) { return a.group != b.group || a.layer == b.layer; }
+
 void check_meeting(Layers& layers, const std::string& path, const Origin& a, const Origin& b) {
-  if (a.group == b.group && a.layer != b.layer) return;
+  if (!may_meet(a, b)) return;
   bool folder_a = a.source->kind == Kind::dir, folder_b = b.source->kind == Kind::dir;
   auto say = [&](std::string_view what) {
     layers.findings.push_back(fmt::format("'{}' and '{}' {} '{}'", escape_terminal(a.source->path), escape_terminal(b.source->path), what,
@@ -89,7 +91,7 @@ std::vector<std::string> check_layers(const Manifest& manifest, const std::funct
     add_code(layers, manifest.spec, e);
     add_config(layers, manifest.spec, e);
   }
-  std::vector<std::string> paths;
+  std::map<std::string, decltype(layers.by_path)::const_iterator> folded;
   for (const auto& [path, origins] : layers.by_path) {
     for (std::size_t i = 0; i < origins.size(); ++i)
       for (std::size_t j = i + 1; j < origins.size(); ++j) check_meeting(layers, path, origins[i], origins[j]);
@@ -99,12 +101,16 @@ std::vector<std::string> check_layers(const Manifest& manifest, const std::funct
     for (const auto& p : manifest.spec.persist)
       if (origins[0].source->kind != Kind::dir && (path == p || path.starts_with(p + "/")))
         layers.findings.push_back(fmt::format("'{}' would lie in the persist folder '{}'", escape_terminal(origins[0].source->path), p));
-    paths.push_back(path);
   }
-  try {
-    check_no_twins(paths);
-  } catch (const Error& error) {
-    layers.findings.push_back(error.what());
+  for (auto at = layers.by_path.cbegin(); at != layers.by_path.cend(); ++at) {
+    auto [other, fresh] = folded.emplace(fold_path(at->first), at);
+    if (fresh) continue;
+    const auto &a = other->second->second, &b = at->second;
+    bool meet = std::any_of(a.begin(), a.end(), [&](const auto& x) { return std::any_of(b.begin(), b.end(), [&](const auto& y) { return may_meet(x, y); }); });
+    if (meet)
+      layers.findings.push_back(fmt::format("'{}' and '{}' become '{}' and '{}', which differ only by case or normal form",
+                                            escape_terminal(a[0].source->path), escape_terminal(b[0].source->path),
+                                            escape_terminal(other->second->first), escape_terminal(at->first)));
   }
   return std::move(layers.findings);
 }
