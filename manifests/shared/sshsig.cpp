@@ -17,7 +17,7 @@
 namespace ripcord {
 namespace {
 
-constexpr std::string_view kBegin = "-----BEGIN SSH SIGNATURE-----", kEnd = "\n-----END SSH SIGNATURE-----";
+constexpr std::string_view kBegin = "-----BEGIN SSH SIGNATURE-----\n", kEnd = "\n-----END SSH SIGNATURE-----";
 constexpr std::string_view kMagic = "SSHSIG";
 constexpr std::size_t kMaxArmored = 64 << 10;
 constexpr std::size_t kMaxRsaBytes = 2048;  // 16384 bits, OpenSSH's own limit
@@ -189,9 +189,9 @@ std::string ssh_fingerprint(std::string_view key_blob) {
 
 SshSignature parse_ssh_signature(std::string_view armored) {
   if (armored.size() > kMaxArmored) throw Error(fmt::format("it is larger than {}", format_size(kMaxArmored)));
-  if (armored.substr(0, kBegin.size()) != kBegin) throw Error(fmt::format("it does not begin with '{}'", kBegin));
-  auto end = armored.find(kEnd);
-  if (end == std::string_view::npos) throw Error(fmt::format("it does not end with '{}'", kEnd.substr(1)));
+  if (armored.substr(0, kBegin.size()) != kBegin) throw Error(fmt::format("it does not begin with the line '{}'", kBegin.substr(0, kBegin.size() - 1)));
+  auto end = armored.find(kEnd, kBegin.size() - 1);
+  if (end == std::string_view::npos) throw Error(fmt::format("it does not end with the line '{}'", kEnd.substr(1)));
   std::string bytes = decode_base64(armored.substr(kBegin.size(), end - kBegin.size()));
   SshBlob blob(bytes, "it");
   if (blob.raw_bytes(kMagic.size()) != kMagic) throw Error("it is not an SSHSIG");
