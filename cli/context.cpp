@@ -8,6 +8,7 @@
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
+#include "plans/spool.hpp"
 #include "plans/wire_host.hpp"
 
 namespace ripcord::cli {
@@ -81,7 +82,11 @@ ReleaseStore& Context::store_for_writing() {
 }
 
 Ledger& Context::ledger() {
-  if (!ledger_) ledger_ = std::make_unique<Ledger>(loop_, clock_, open_sqlite_ledger(fleet().ledger), who_, machine_);
+  if (ledger_) return *ledger_;
+  ledger_ = std::make_unique<Ledger>(loop_, clock_, open_sqlite_ledger(fleet().ledger), who_, machine_);
+  if (exists(spool_folder()))
+    if (auto merged = wait(merge_spool(*ledger_, spool_folder())); merged > 0)
+      out_.note(fmt::format("{} entries of a rollback without the ledger are in it now", merged));
   return *ledger_;
 }
 

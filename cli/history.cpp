@@ -35,7 +35,7 @@ class History : public Command {
     for (const auto& l : lines) {
       Line line;
       line.add(local_time(l.time), Tone::dim).add("  ").cell(l.who, width + 2).add(l.what);
-      if (!l.why.empty()) line.add(": " + l.why, Tone::dim);
+      if (!l.why.empty() && l.what.find(l.why) == std::string::npos) line.add(": " + l.why, Tone::dim);
       out.print(line.render(out.style));
     }
     return Exit::done;

@@ -67,7 +67,9 @@ RolloutState require_open_rollout(Context& c, const std::string& unit) {
                 units.empty() ? "" : "units with rollouts: " + join({units.begin(), units.end()}, ", "), Exit::refused);
   }
   auto last = newest_rollout(entries, unit);
-  throw Error(fmt::format("no rollout of '{}' is open; the last one: {}", unit, last ? verdict(*last, c.now()).text : "none"), {}, Exit::refused);
+  bool owed = last && last->ending == Ending::completed && !owed_hosts(*last).empty();
+  throw Error(fmt::format("no rollout of '{}' is open; the last one: {}", unit, last ? verdict(*last, c.now()).text : "none"),
+              owed ? fmt::format("`{}` brings the hosts that are owed", c.command("apply " + unit)) : "", Exit::refused);
 }
 
 }  // namespace ripcord::cli

@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "cli/look.hpp"
+#include "cli/view/words.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+class Hosts : public Command {
+ public:
+  void declare(Arguments& a) override {
+    a.value("--limit", limit_, "SELECTOR", "only these hosts");
+    a.value("--unit", unit_, "UNIT", "only this unit; else every unit that is sealed here");
+  }
+
+  Exit run(Context& c) override {
+    auto hosts = limited(c, limit_);
+    auto units = unit_ ? std::vector<std::string>{*unit_} : c.store().units();
+    if (units.empty()) units.push_back("");
+    std::vector<std::vector<HostLook>> looks;
+    for (const auto& unit : units) looks.push_back(look_for_unit(c, hosts, unit, Verify::quick, false));
+
+    auto& out = c.out();
+    std::vector<std::string> heads{"HOST", "DATACENTER"};
+    for (const auto& u : units)
+      if (!u.empty()) heads.push_back(u);
+    heads.insert(heads.end(), {"DEAD-MAN", "STATE"});
+    Table table(heads);
+    json::array items;
+    Exit exit = Exit::done;
+    std::size_t lost = 0;
+    for (std::size_t i = 0; i < hosts.size(); ++i) {
+      // A host that fell silent between two units is shown as it was last heard.
+      const HostLook& newest = looks.back()[i];
+      std::vector<Table::Cell> row{{hosts[i]->name}, {hosts[i]->datacenter}};
+      auto item = look_json(newest);
+      json::object running;
+      for (std::size_t u = 0; u < units.size(); ++u) {
+        if (units[u].empty()) continue;
+        const auto& l = looks[u][i];
+        row.push_back(l.look ? running_cell(l.look->unit) : Table::Cell{"?", Tone::warn});
+        running[units[u]] = l.look && l.look->unit.running ? json::value(to_json(*l.look->unit.running)) : json::value(nullptr);
+      }
+      item["running"] = std::move(running);
+      items.push_back(std::move(item));
+      row.push_back({newest.look ? newest.look->hello.deadman : "-"});
+      if (newest.look) row.push_back({"ok", Tone::good});
+      else row.push_back({newest.fault_name + ": " + newest.fault, Tone::bad});
+      table.row(std::move(row));
+      if (!newest.look) {
+        ++lost;
+        exit = worst(exit, newest.fault_kind == LinkFault::trust ? Exit::integrity : Exit::unreachable);
+      }
+    }
+    if (!out.text()) {
+      out.print_list("hosts", items);
+      return exit;
+    }
+    for (const auto& line : table.render(out.style)) out.print(line);
+    if (lost > 0) out.note(fmt::format("{} of {} did not answer; `{}` tells the cure", lost, count_of(hosts.size(), "host"), c.command("doctor")));
+    return exit;
+  }
+
+ private:
+  std::optional<std::string> limit_, unit_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_hosts() { return std::make_unique<Hosts>(); }
+
+}  // namespace ripcord::cli

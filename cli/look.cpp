@@ -1,0 +1,58 @@
+#include "cli/look.hpp"
+
+#include <fmt/format.h>
+
+#include "cli/target.hpp"
+
+namespace ripcord::cli {
+
+std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {
+  auto selector = Selector::parse(limit.value_or("all"));
+  auto hosts = c.fleet().select(selector);
+  if (hosts.empty()) throw Error(fmt::format("--limit '{}' matches no host of fleet '{}'", escape_terminal(limit.value_or("all")), c.fleet().name), {}, Exit::refused);
+  return hosts;
+}
+
+std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
+  UnitRef ref{unit.empty() ? "none" : unit};
+  if (!unit.empty())
+    if (auto versions = c.store().versions(unit); !versions.empty()) ref.root = load_release(c.store(), versions.back().second).manifest.spec.root;
+  return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), std::move(ref), verify, process, kLookWidth));
+}
+
+Table::Cell running_cell(const Observation& seen) {
+  switch (seen.current) {
+    case Observation::Current::none: return {"-", Tone::dim};
+    case Observation::Current::folder: return {"a folder, not a link", Tone::bad};
+    case Observation::Current::foreign_link: return {"a link to " + seen.link_target, Tone::warn};
+    case Observation::Current::broken: return {"a link to nothing", Tone::bad};
+    case Observation::Current::release: break;
+  }
+  if (!seen.running) return {"?", Tone::warn};
+  auto version = seen.running->version;
+  if (seen.tree_state == "damaged") return {version + " (damaged)", Tone::bad};
+  if (seen.last_op) {
+    auto phase = seen.last_op->phase;
+    if (phase == OpPhase::intent || phase == OpPhase::activated) return {version + " (not confirmed)", Tone::active};
+    if (phase == OpPhase::reverting) return {version + " (going back)", Tone::warn};
+    if (phase == OpPhase::needs_operator) return {version + " (needs a person)", Tone::bad};
+  }
+  return {version, Tone::good};
+}
+
+json::object look_json(const HostLook& l) {
+  json::object o{{"host", l.host->name}, {"datacenter", l.host->datacenter}, {"reachable", l.look.has_value()}};
+  if (!l.look) {
+    o["error"] = json::object{{"name", l.fault_name}, {"what", l.fault}, {"hint", l.hint}};
+    return o;
+  }
+  const auto& h = l.look->hello;
+  o["arch"] = h.arch;
+  o["user"] = h.user;
+  o["deadman"] = h.deadman;
+  o["trust"] = h.trust;
+  o["program"] = h.program;
+  return o;
+}
+
+}  // namespace ripcord::cli

@@ -1,0 +1,22 @@
+// Reading hosts for people: what a host runs, in one word or two, and how to say that it did not answer.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cli/context.hpp"
+#include "cli/view/style.hpp"
+#include "plans/preflight.hpp"
+
+namespace ripcord::cli {
+
+// The hosts that a command's --limit selects; all without one. Error(Exit::refused) when it selects none.
+std::vector<const Host*> limited(Context& context, const std::optional<std::string>& limit);
+
+// Looks at hosts for one unit ("" : none, only to say hello).
+std::vector<HostLook> look_for_unit(Context& context, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process);
+
+// "1.1", "nothing", "a folder, not a link", "1.1 (damaged)", "1.1 (not confirmed)".
+Table::Cell running_cell(const Observation& seen);
+json::object look_json(const HostLook& look);
+
+}  // namespace ripcord::cli
