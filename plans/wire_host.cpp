@@ -107,7 +107,8 @@ class WireHost : public HostPort {
   }
 
   Task<std::string> ask_data(json::object request, Millis within) override {
-    WireReply reply = co_await call(std::move(request), within, {}, true);
+    std::function<void(std::string)> no_events;
+    WireReply reply = co_await call(std::move(request), within, no_events, true);
     co_return std::move(reply.data);
   }
 

@@ -10,6 +10,12 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRODUCT = ("core", "manifests", "plans", "cli")
+HOST = ("core/base/", "manifests/shared/", "manifests/host/")  # what the program on hosts is made of
+
+# Where a rule does not apply, and why.
+EXCEPTIONS = {
+    ("one_clock", "core/net/ssh_jump.cpp"): "waits for ssh to say goodbye in a destructor, after the loop has ended",
+}
 
 
 class Source:
@@ -39,7 +45,7 @@ def product(path):
 
 def no_tree_walkers(s):
     """Released paths are opened beneath a folder, one component at a time; std::filesystem follows links."""
-    return s.find(r"\bremove_all\s*\(|\bcreate_director(y|ies)\s*\(", "std::filesystem here follows links") if product(s.path) else []
+    return s.find(r"\bremove_all\s*\(|\bcreate_director(y|ies)\s*\(", "std::filesystem here follows links") if s.path.startswith(HOST) else []
 
 
 def no_shell(s):
@@ -105,7 +111,7 @@ PLACES = {
     r"CLI/": ("cli/args.cpp",),
     r"zstd\.h": ("manifests/shared/pack", "manifests/shared/zstd", "core/base/zstd"),
     r"date/": ("plans/window.cpp", "plans/zones.cpp"),
-    r"openssl/": ("core/base/digest", "core/base/openssl", "core/base/ed25519", "core/base/keys", "manifests/shared/seal", "manifests/shared/ssh", "core/net/ssh"),
+    r"openssl/": ("core/base/digest", "core/base/keys", "manifests/shared/ssh", "core/net/ssh", "core/net/known_hosts", "manifests/host/main.cpp"),
     r"catch2/": ("tests/support/catch",),
     r"boost/json": ("core/base/json",),
 }
@@ -157,7 +163,7 @@ def guards(s):
 
 # rule, a name for people, samples that must be found (path, code), samples that must not
 RULES = [
-    (no_tree_walkers, "no remove_all or create_directories", [("core/a.cpp", "std::filesystem::remove_all(p);")], [("core/a.cpp", "// remove_all(p)")]),
+    (no_tree_walkers, "no remove_all or create_directories on hosts", [("manifests/host/a.cpp", "std::filesystem::remove_all(p);")], [("core/base/a.cpp", "// remove_all(p)"), ("cli/a.cpp", "remove_all(p);")]),
     (no_shell, "no system() and no popen()",
      [("cli/a.cpp", "int x = system(c);"), ("tests/a.cpp", "std::system(c);"), ("core/a.cpp", "::popen(c, m);")],
      [("cli/a.cpp", "file_system(x); o.system(y); s = \"system(\"; operating->system(1);")]),
@@ -209,7 +215,7 @@ def main():
             continue
         blind = [code for path, code in bad if not rule(Source(path, code))]
         wrong = [code for path, code in good if rule(Source(path, code))]
-        findings = [f for s in tree for f in rule(s)]
+        findings = [f for s in tree if (rule.__name__, s.path) not in EXCEPTIONS for f in rule(s)]
         ok = not (blind or wrong or findings)
         passed, failed = passed + ok, failed + (not ok)
         print(("ok      " if ok else "FAILED  ") + title)
