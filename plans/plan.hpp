@@ -18,7 +18,9 @@ struct Amount {
   std::string text() const;
 };
 
-struct Selection {              // of the unit's hosts that earlier stages have not taken
+// Of the unit's hosts that earlier stages have not taken. A percentage is of all hosts of the unit that match `where` (per_label: of
+// those with the same value), taken or not, so that "10%" means the same in every stage.
+struct Selection {
   enum class Kind { count, per_label, datacenters, rest };
   Kind kind = Kind::rest;
   Amount amount{1, false};      // count: that many; per_label: that many for each value of `label`; datacenters: that many whole ones
@@ -53,6 +55,7 @@ struct Plan {
   bool demand_strong_deadman = false;
   Millis spread{0};                 // restarts of a stage are spread over this long, with jitter
   Millis hotfix_bake{60000};        // --hotfix: no bake is longer than this
+  bool rest_excluded = false;       // `rest: excluded`: hosts that no stage takes are left out knowingly (they stay owed)
 };
 
 // The default ladder, computed from the hosts that carry the unit: canary (1 host, 24 h), one host in each datacenter (4 h), one
@@ -60,9 +63,11 @@ struct Plan {
 // Local fleets have no window and bakes of seconds.
 Plan default_ladder(const Fleet& fleet, const std::vector<const Host*>& hosts);
 Plan load_plan(const std::string& path, const Fleet& fleet);  // Error(Exit::invalid_file) with every mistake
+Plan decode_plan(const std::string& name, std::string text, const Fleet& fleet);
 
 // Which hosts go in which stage. Within a stage hosts are ordered so that failure domains alternate. Every host of `hosts` lands in
 // exactly one stage; hosts no stage takes are an Error naming them (a plan must end in everyone or say why: `rest: excluded`).
+// The result has one list a stage, which may be empty. `hosts` in file order; deterministic.
 std::vector<std::vector<const Host*>> assign_stages(const Plan& plan, const std::vector<const Host*>& hosts);
 
 }  // namespace ripcord
