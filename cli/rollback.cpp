@@ -56,18 +56,19 @@ class Rollback : public Command {
   // Where the unit lives and on which hosts, by every release of it that is sealed here; without any, every host is asked.
   UnitRef find_unit(Context& c) {
     UnitRef unit{unit_, root_.value_or("/srv")};
+    const auto& fleet = c.fleet();
     std::set<const Host*> carry;
     try {
       for (const auto& [version, digest] : c.store().versions(unit_)) {
         auto spec = load_release(c.store(), digest).manifest.spec;
         if (!root_) unit.root = spec.root;
-        for (const auto* h : c.fleet().select(Selector::parse(spec.hosts))) carry.insert(h);
+        for (const auto* h : fleet.select(Selector::parse(spec.hosts))) carry.insert(h);
       }
     } catch (const Error& e) {
       c.out().warn(fmt::format("the store cannot be read, so every host is asked: {}", e.what()));
       carry.clear();
     }
-    for (const auto& h : c.fleet().hosts)
+    for (const auto& h : fleet.hosts)
       if (carry.empty() || carry.contains(&h)) hosts_.push_back(&h);
     return unit;
   }

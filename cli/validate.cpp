@@ -69,7 +69,7 @@ class Validate : public Command {
       auto name = path.filename().string();
       if (name.starts_with(".") || fs::is_symlink(path, unreadable)) continue;
       if (fs::is_directory(path, unreadable)) {
-        if (depth < 4 && !exists(path.string() + "/.ripcord-host")) below(path.string(), found, depth + 1);
+        if (depth < 4 && !exists(path.string() + "/var/lib/ripcord")) below(path.string(), found, depth + 1);
         continue;
       }
       bool plan = name == "plan.yaml" || (path.extension() == ".yaml" && path.parent_path().filename() == "plans");

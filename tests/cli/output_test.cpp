@@ -43,7 +43,7 @@ TEST_CASE("JSON lines hold no invisible character") {
 
 TEST_CASE("errors are words on stderr, and an object on stdout when that is JSON") {
   Sink sink;
-  sink.output.format = Format::json;
+  sink.output.format = cli::Format::json;
   sink.output.error(Error("no", "try", Exit::held));
   CHECK(sink.err.str() == "ripcord: error: no\n  hint: try\n");
   CHECK(sink.out.str() == "{\"error\":{\"what\":\"no\",\"hint\":\"try\",\"exit\":7}}\n");
@@ -56,11 +56,11 @@ TEST_CASE("errors are words on stderr, and an object on stdout when that is JSON
 TEST_CASE("lists are one object in json and a line each in jsonl") {
   json::array items{json::object{{"host", "a"}}, json::object{{"host", "b"}}};
   Sink json_sink;
-  json_sink.output.format = Format::json;
+  json_sink.output.format = cli::Format::json;
   json_sink.output.print_list("hosts", items);
   CHECK(json_sink.out.str() == "{\"hosts\":[{\"host\":\"a\"},{\"host\":\"b\"}]}\n");
   Sink lines;
-  lines.output.format = Format::jsonl;
+  lines.output.format = cli::Format::jsonl;
   lines.output.print_list("hosts", items);
   CHECK(lines.out.str() == "{\"ripcord\":\"" RIPCORD_VERSION "\",\"format\":1}\n{\"host\":\"a\"}\n{\"host\":\"b\"}\n");
 }
@@ -119,7 +119,7 @@ TEST_CASE("the plain view is one line an event and ends with the verdict") {
 
 TEST_CASE("the jsonl view passes entries on as they are stored, between a version line and the end") {
   Sink sink;
-  sink.output.format = Format::jsonl;
+  sink.output.format = cli::Format::jsonl;
   auto view = make_jsonl_view(sink.output);
   Story story(small_spec());
   view->on_entry(story.entries().back(), story.state());
