@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -108,6 +109,7 @@ struct ChildPlan {
   std::vector<char*> argv, env;
   int in = -1, out = -1, gate = -1, report = -1;
   const UserIds* user = nullptr;
+  int umask = -1;
 };
 
 [[noreturn]] void child_fails(const ChildPlan& p, int step) {
@@ -136,6 +138,7 @@ struct ChildPlan {
   if (p.user && (::setgroups(p.user->groups.size(), p.user->groups.data()) != 0 || ::setgid(p.user->gid) != 0 ||
                  ::setuid(p.user->uid) != 0))
     child_fails(p, 2);
+  if (p.umask >= 0) ::umask(static_cast<mode_t>(p.umask));
   if (!p.cwd.empty() && ::chdir(p.cwd.c_str()) != 0) child_fails(p, 1);
   // What a library opened without O_CLOEXEC must not leak either; where close_range is missing O_CLOEXEC has to do.
   constexpr unsigned kCloexec = 1u << 2;
@@ -160,6 +163,7 @@ ProcessId launch(const Command& c, int in, int out) {
   p.env.push_back(nullptr);
   p.in = in, p.out = out, p.gate = gate.read.get(), p.report = report.write.get();
   if (c.user) p.user = &*c.user;
+  if (c.umask) p.umask = static_cast<int>(*c.umask);
 
   // The pipe ends that must not be held by a child forked meanwhile in another thread are O_CLOEXEC; that child executes soon.
   sigset_t all, before;

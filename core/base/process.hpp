@@ -44,6 +44,7 @@ struct Command {
   std::optional<std::vector<std::string>> env;  // "NAME=value"; nullopt: this process's
   std::string input;                            // its standard input; empty: /dev/null
   std::optional<UserIds> user;                  // become this user (needs root)
+  std::optional<unsigned> umask;                // nullopt: this process's
   // Called with the child's pid (it leads its own session and group) before the program is executed: the child waits until it
   // returns, and exits without executing anything when it throws or when this process dies meanwhile.
   std::function<void(const ProcessId&)> before_exec;

@@ -59,6 +59,18 @@ std::optional<Pending> read_pending(const UnitLayout& unit) {
   }
 }
 
+Pending pending_from(const Operation& op) {
+  Pending p;
+  p.op = op.state.op, p.boot = op.boot, p.deadline = op.deadline;
+  if (!op.strength.empty()) p.strength = op.strength;
+  auto target = get_string_or(op.intent, "from_target", op.state.from ? UnitLayout::link_target(op.state.from->folder()) : "");
+  if (!target.empty()) p.back = target;
+  if (const auto* files = find_array(op.intent, "files"))
+    for (const auto& f : *files)
+      if (f.is_object()) p.files.push_back({get_string(f.get_object(), "path"), get_bool_or(f.get_object(), "existed", false)});
+  return p;
+}
+
 void remove_pending(const UnitLayout& unit, const Pending& pending) {
   for (const auto& f : pending.files) {
     ::unlink(f.old_name().c_str());

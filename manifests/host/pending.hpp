@@ -31,6 +31,7 @@ std::string back_link(const UnitLayout& unit, const std::string& op);  // <unit_
 std::string next_link(const UnitLayout& unit, const std::string& op);  // <unit_root>/.next-<op>
 
 void write_pending(const UnitLayout& unit, const Pending& pending);    // durable
+Pending pending_from(const Operation& op);                             // as the journal remembers it, when the file is gone
 std::optional<Pending> read_pending(const UnitLayout& unit);           // HostFailure journal_damaged when it cannot be read
 // Ends it: old bytes, prepared links and the record are removed, in this order. What is not there is fine.
 void remove_pending(const UnitLayout& unit, const Pending& pending);

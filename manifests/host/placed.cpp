@@ -142,7 +142,10 @@ void prepare_placed(const std::vector<Placement>& plan, const ReleaseContext* co
   std::set<std::string> folders;
   for (const auto& p : plan) {
     std::string folder = parent_dir(p.way.path);
-    if (!exists(folder)) make_dirs(folder, 0755);
+    if (!exists(folder)) {
+      make_dirs(folder, 0755);
+      ::chmod(folder.c_str(), 0755);  // our own umask is narrower
+    }
     if (save_old && p.way.existed) keep_old(p.way);
     if (p.comes && coming) write_new(p, *coming);
     folders.insert(folder);
@@ -187,6 +190,23 @@ json::array to_json(const std::vector<Placement>& plan) {
   json::array out;
   for (const auto& p : plan) out.push_back({{"path", p.way.path}, {"existed", p.way.existed}, {"comes", p.comes}});
   return out;
+}
+
+std::vector<Placement> placements_of(const json::object& intent) {
+  std::vector<Placement> out;
+  if (const auto* files = find_array(intent, "files"))
+    for (const auto& f : *files)
+      if (f.is_object())
+        out.push_back({{get_string(f.get_object(), "path"), get_bool_or(f.get_object(), "existed", false)},
+                       get_bool_or(f.get_object(), "comes", false), {}});
+  return out;
+}
+
+void forget_prepared(const std::vector<Placement>& plan) {
+  for (const auto& p : plan) {
+    ::unlink(p.way.new_name().c_str());
+    ::unlink(p.way.old_name().c_str());
+  }
 }
 
 }  // namespace ripcord

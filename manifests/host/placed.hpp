@@ -27,6 +27,8 @@ void switch_placed(const std::vector<Placement>& plan);
 void restore_placed(const std::vector<PlacedWay>& ways);
 
 std::vector<PlacedWay> ways_of(const std::vector<Placement>& plan);
-json::array to_json(const std::vector<Placement>& plan);  // for the INTENT record: [{"path","existed","comes"}]
+json::array to_json(const std::vector<Placement>& plan);       // for the INTENT record: [{"path","existed","comes"}]
+std::vector<Placement> placements_of(const json::object& intent);  // and back, to go on after a crash: without `file`
+void forget_prepared(const std::vector<Placement>& plan);          // of an operation that will not switch
 
 }  // namespace ripcord

@@ -60,7 +60,7 @@ std::vector<std::string> ReleaseContext::environment(const std::string& home) co
 }
 
 Command ReleaseContext::command(const Argv& rendered) const {
-  return {.argv = rendered, .cwd = folder, .env = environment(own_account().home)};
+  return {.argv = rendered, .cwd = folder, .env = environment(own_account().home), .umask = 022};
 }
 
 Command ReleaseContext::command_as_owner(const Argv& rendered) const {

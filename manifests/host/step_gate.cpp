@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/stat.h>
 
 #include "manifests/host/slot_file.hpp"
 
@@ -10,14 +11,18 @@ namespace {
 
 std::string hook_file(const UnitLayout& unit) { return unit.state + "/hook"; }
 
-void require_own(HostContext& host, const UnitLayout& unit, const std::string& op) {
-  UnitHistory history = fold(Journal(unit).records());
-  const Operation* found = history.find(op);
-  if (!found) throw OperationEnded(OpState{.op = op});
-  if (found->state.phase != OpPhase::activated || history.open() != found) throw OperationEnded(state_of(*found, host));
-}
-
 }  // namespace
+
+void StepGate::require_own() const {
+  struct stat st {};
+  std::int64_t size = ::stat(unit_.journal().c_str(), &st) == 0 ? st.st_size : -1;
+  if (size >= 0 && size == own_at_) return;
+  UnitHistory history = fold(Journal(unit_).records());
+  const Operation* found = history.find(op_);
+  if (!found) throw OperationEnded(OpState{.op = op_});
+  if (found->state.phase != OpPhase::activated || history.open() != found) throw OperationEnded(state_of(*found, host_));
+  own_at_ = size;
+}
 
 OperationEnded::OperationEnded(OpState found)
     : Error(fmt::format("operation '{}' was ended meanwhile: it is {}", found.op, to_text(found.phase))), found_(std::move(found)) {}
@@ -25,12 +30,12 @@ OperationEnded::OperationEnded(OpState found)
 void StepGate::note(const std::function<void()>& write) const {
   if (held_) return write();
   UnitLock lock(host_, unit_, "step of " + op_);
-  require_own(host_, unit_, op_);
+  require_own();
   write();
 }
 
 void StepGate::check() const {
-  if (!held_) require_own(host_, unit_, op_);
+  if (!held_) require_own();
 }
 
 void note_hook(const UnitLayout& unit, const std::string& boot, const ProcessId& leader) {

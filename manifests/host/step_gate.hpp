@@ -36,8 +36,10 @@ class StepGate {
  private:
   HostContext& host_;
   UnitLayout unit_;
+  void require_own() const;
   const UnitLock* held_ = nullptr;
   std::string op_;
+  mutable std::int64_t own_at_ = -1;  // size of the journal when the operation was last seen to be ours: appending is the only change
 };
 
 // The process group of the hook that runs now (<state>/units/<unit>/hook).

@@ -1,0 +1,30 @@
+#include "manifests/host/admission.hpp"
+
+#include <fmt/format.h>
+
+namespace ripcord {
+
+void admit(HostContext& host, const UnitLock& lock, Journal& journal, std::int64_t epoch, const std::string& holder,
+           const std::string& ledger_id, bool forward) {
+  UnitHistory h = fold(journal.records());
+  bool seen_any = h.epoch > 0 || !h.holder.empty();
+  if (seen_any && (epoch < h.epoch || (epoch == h.epoch && holder != h.holder)))
+    throw HostFailure("fenced", fmt::format("this host has seen epoch {} of '{}'; epoch {} of '{}' may not change it any more", h.epoch,
+                                            escape_terminal(h.holder), epoch, escape_terminal(holder)),
+                      "another ripcord took over; look at the rollout's status");
+  if (forward && !h.ledger_id.empty() && !ledger_id.empty() && h.ledger_id != ledger_id)
+    throw HostFailure("fenced", fmt::format("unit '{}' of this host belongs to the ledger '{}', not to '{}'", lock.unit(),
+                                            escape_terminal(h.ledger_id), escape_terminal(ledger_id)),
+                      "deploy from the fleet file whose ledger that is, or adopt the host");
+  if (epoch > h.epoch || !seen_any) journal.append(host, lock, "FENCE", {{"epoch", epoch}, {"holder", holder}, {"ledger_id", h.ledger_id.empty() ? ledger_id : h.ledger_id}});
+}
+
+void check_operation_id(const std::string& op) {
+  bool good = !op.empty() && op.size() <= 100 && op[0] != '.';
+  for (unsigned char c : op) good = good && (isalnum(c) || c == '.' || c == '_' || c == '-');
+  if (!good)
+    throw HostFailure("bad_request", fmt::format("'{}' is not an operation id: letters, digits, '.', '_' and '-', at most 100",
+                                                 escape_terminal(op.substr(0, 120))));
+}
+
+}  // namespace ripcord

@@ -1,0 +1,86 @@
+#include "manifests/host/operation.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "manifests/host/revert.hpp"
+#include "manifests/host/switch_link.hpp"
+
+namespace ripcord {
+
+void complete_switch(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& op) {
+  const OpState& s = op.state;
+  CurrentLink current = read_current(unit);
+  bool there = s.to ? current.release == s.to : current.kind == Observation::Current::none;
+  if (!there) {
+    if (s.to) {
+      make_link(next_link(unit, s.op), UnitLayout::link_target(s.to->folder()));
+      rename_to_current(unit, next_link(unit, s.op));
+    } else {
+      remove_current(unit);
+    }
+  }
+  switch_placed(placements_of(op.intent));
+  Journal(unit).append(host, lock, "ACTIVATED", {{"op", s.op}, {"elapsed_us", boot_now().us}});
+}
+
+void end_open(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& open, const std::string& by) {
+  std::string why = fmt::format("operation '{}' ended it", by);
+  if (open.state.forward) {
+    revert(host, unit, lock, open.state.op, why);
+    return;
+  }
+  go_on_back(host, unit, lock, open.state.op);
+}
+
+std::string why_overdue(const HostContext& host, const UnitLayout& unit, const Operation& op) {
+  if (!op.state.forward || op.terminal()) return "";
+  if (op.state.phase == OpPhase::reverting) return "the way back was cut short";
+  auto pending = read_pending(unit);
+  bool recorded = pending && pending->op == op.state.op;
+  if (!recorded && !op.armed) return "";
+  const std::string& boot = recorded ? pending->boot : op.boot;
+  Elapsed deadline = recorded ? pending->deadline : op.deadline;
+  if (boot != host.boot_id) return "the host was restarted before it was confirmed";
+  if (deadline <= host.elapsed()) return fmt::format("not confirmed within {}", format_duration(Millis(op.within_ms)));
+  return "";
+}
+
+Overdue revert_overdue(HostContext& host, const UnitLayout& unit, Millis lock_wait) {
+  auto reason = [&](std::string& op) {
+    UnitHistory history = fold(Journal(unit).records());
+    const Operation* open = history.open();
+    op = open ? open->state.op : "";
+    return open ? why_overdue(host, unit, *open) : std::string();
+  };
+  std::string op;
+  if (reason(op).empty()) return Overdue::no;  // without the lock: the common case writes nothing
+  try {
+    UnitLock lock(host, unit, "way back of " + op, lock_wait);
+    std::string why = reason(op);
+    if (why.empty()) return Overdue::no;
+    revert(host, unit, lock, op, why);
+    return Overdue::acted;
+  } catch (const HostFailure& e) {
+    if (e.code() == "busy") return Overdue::busy;
+    throw;
+  }
+}
+
+bool execute_overdue(HostContext& host, const UnitRef& ref) {
+  UnitLayout unit = host.layout.unit(ref);
+  if (!exists(unit.journal())) return false;
+  return revert_overdue(host, unit, Millis(0)) == Overdue::acted;
+}
+
+void require_intact(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const StoredRelease& release) {
+  VerifyResult found = verify_release(unit, release, Verify::quick);
+  if (found.clean() || heal_release(host, unit, lock, release.id)) return;
+  const Finding& first = found.findings.front();
+  throw HostFailure("damaged", fmt::format("release {} on this host is damaged: '{}' {} ({}), {} in all; nothing was switched",
+                                           release.id.folder(), escape_terminal(first.path), first.kind, first.detail,
+                                           found.findings.size() + found.more),
+                    "stage it again");
+}
+
+}  // namespace ripcord

@@ -1,0 +1,27 @@
+// The parts of an operation that activate(), finish() and recover() share. All are called under the unit's lock.
+#pragma once
+#include "manifests/host/activation.hpp"
+#include "manifests/host/lock.hpp"
+#include "manifests/host/placed.hpp"
+
+namespace ripcord {
+
+// a4 from where it stands, and a5: links and placed files are prepared. Idempotent.
+void complete_switch(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& op);
+
+// Going back (forward=false), from wherever it stands, to its terminal record. `op` is journalled with its INTENT.
+ActivateReply go_on_back(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const std::string& op);
+
+// Ends an open operation in favour of `by`.
+void end_open(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& open, const std::string& by);
+
+// r1 for one unit, whoever asks. busy: somebody else holds the lock.
+enum class Overdue { no, acted, busy };
+Overdue revert_overdue(HostContext& host, const UnitLayout& unit, Millis lock_wait);
+// Why an armed operation is to be taken back now; empty: it is not.
+std::string why_overdue(const HostContext& host, const UnitLayout& unit, const Operation& op);
+
+// The whole release, at least by its stat cache; damage is put right from other releases or is HostFailure damaged.
+void require_intact(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const StoredRelease& release);
+
+}  // namespace ripcord
