@@ -83,7 +83,8 @@ struct Engine::Impl {
   StepContext context(int host, std::string op) {
     const auto& name = plan(host).name;
     auto on_step = [this, name](std::string step) { observer.on_step(name, step); };
-    return {clock, ports.port(name), state->spec(), plan(host), std::move(op), options.holder, ledger.id(), lease.lease().epoch, on_step};
+    return {clock, ports.port(name), state->spec(), plan(host), std::move(op), options.holder, ledger.id(), lease.lease().epoch,
+            state->hosts()[static_cast<std::size_t>(host)].attempts, on_step};
   }
 
   Task<> intend(int host, std::string op, bool forward) {

@@ -66,6 +66,17 @@ StepResult confirmed(const StepContext& c, const std::map<std::string, std::int6
   return r;
 }
 
+constexpr int kAttempts = 3;
+
+// The command was lost on its way. Nothing happened, so the host is where staging left it and may be asked again, under a new
+// operation id. Should the old command still arrive, nobody confirms it, and the host goes back by itself.
+StepResult never_began(const StepContext& c) {
+  StepResult r;
+  r.entry = host_entry(c, c.attempts < kAttempts ? "host.staged" : "host.unreachable");
+  r.entry["reason"] = c.attempts < kAttempts ? "the operation never reached the host" : fmt::format("the command was lost on its way {} times", c.attempts);
+  return r;
+}
+
 // What a terminal state of a forward operation means for the rollout.
 StepResult from_terminal(const StepContext& c, const OpState& state, const std::map<std::string, std::int64_t>& step_ms) {
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;
@@ -73,7 +84,7 @@ StepResult from_terminal(const StepContext& c, const OpState& state, const std::
     case OpPhase::confirmed: return confirmed(c, step_ms);
     case OpPhase::reverted: return failed(c, "confirm", "the host went back by itself" + because, false);
     case OpPhase::failed_unchanged: return failed(c, "switch", "the host was left unchanged" + because, false);
-    case OpPhase::none: return failed(c, "activate", "the host never began this operation", false);
+    case OpPhase::none: return never_began(c);
     default: break;
   }
   StepResult r;

@@ -19,6 +19,7 @@ struct StepContext {
   const HostPlan& plan;
   std::string op, holder, ledger_id;
   std::int64_t epoch = 0;
+  int attempts = 0;  // intents to go forward so far, this one included
   std::function<void(std::string)> on_step;
 };
 

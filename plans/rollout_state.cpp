@@ -109,12 +109,15 @@ void RolloutState::apply(const LedgerEntry& entry) {
       host.reason = get_string_or(b, "reason", "");
     };
     if (kind == "host.staged") {
+      host.switched = false;  // also when an intent turned out never to have reached the host
       move(i, HostPhase::staged);
       stage.last_progress = time;
     } else if (kind == "host.intent") {
       host.op = get_string(b, "op");
       if (get_bool(b, "forward")) {
         host.switched = true;  // may be, from here on
+        ++host.attempts;
+        stage.last_progress = time;
         move(i, HostPhase::activating);
       } else {
         ++host.back_attempts;

@@ -38,6 +38,7 @@ struct HostState {
   bool busy = false;          // a coroutine of this process is at it
   std::string reason;         // of failed, unreachable, unknown, stuck
   std::int64_t since_ms = 0;  // wall time of the last entry
+  int attempts = 0;           // times an intent to go forward was written
   int back_attempts = 0;      // times an intent to go back was written
   int health_misses = 0;      // in a row, during a bake; this process's
 };

@@ -114,6 +114,11 @@ bool ManualClock::advance_to_next() {
   return true;
 }
 
+void ManualClock::drop_timers() {
+  auto gone = std::move(queue_);  // destroying a waiter may cancel other timers
+  queue_.clear();
+}
+
 Task<> sleep_until(Clock& clock, Elapsed when) {
   Signal never;
   co_await never.wait_until(clock, when);

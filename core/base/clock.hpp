@@ -80,6 +80,7 @@ class ManualClock : public Clock {
   Elapsed elapsed() const override { return elapsed_; }
   void advance(Millis d);            // moves time forward by d, firing on the way
   bool advance_to_next();            // moves to the earliest timer and fires it; false when there is none
+  void drop_timers();                // a killed process: those who waited are gone
 
  private:
   void head_changed() override {}

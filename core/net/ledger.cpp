@@ -117,11 +117,11 @@ struct Ledger::Impl {
   }
 };
 
-Ledger::Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine)
+Ledger::Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine, Writing writing)
     : impl_(std::make_unique<Impl>(loop, clock, std::move(store), std::move(who), std::move(machine))), id_(impl_->store->id()) {
   impl_->counter = impl_->store->change_counter();
   impl_->known_size = impl_->store->size();
-  impl_->writer = std::thread([impl = impl_.get()] { impl->write_until_stopped(); });
+  if (writing == Writing::own_thread) impl_->writer = std::thread([impl = impl_.get()] { impl->write_until_stopped(); });
 }
 
 Ledger::~Ledger() {
@@ -130,7 +130,7 @@ Ledger::~Ledger() {
     impl_->stopping = true;
   }
   impl_->wake.notify_all();
-  impl_->writer.join();
+  if (impl_->writer.joinable()) impl_->writer.join();
 }
 
 Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard) {
@@ -138,11 +138,14 @@ Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, 
   std::string time = format_utc(impl_->clock.wall());
   for (auto& body : bodies) ticket->batch.lines.push_back(stamp_for(std::move(body), time, impl_->who, impl_->machine));
   ticket->batch.guard = std::move(guard);
-  {
+  if (impl_->writer.joinable()) {
     std::lock_guard lock(impl_->mutex);
     impl_->queue.push_back(ticket);
+    impl_->wake.notify_one();
+  } else {
+    std::vector<std::shared_ptr<Ticket>> now{ticket};
+    impl_->commit(now);
   }
-  impl_->wake.notify_one();
   while (!ticket->finished) co_await ticket->done.wait();
   if (ticket->failure) std::rethrow_exception(ticket->failure);
   co_return std::move(ticket->batch.stored);

@@ -79,7 +79,10 @@ std::unique_ptr<LedgerStore> open_sqlite_ledger(const std::string& path);
 class Ledger {
  public:
   // `who` (a person) and `machine` go on every entry.
-  Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine);
+  // Writing::inline_: commits on the caller's thread, one by one; for virtual time, where a thread would race with the clock.
+  enum class Writing { own_thread, inline_ };
+  Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine,
+         Writing writing = Writing::own_thread);
   ~Ledger();  // waits for what is queued
 
   const std::string& id() const { return id_; }

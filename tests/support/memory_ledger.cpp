@@ -1,0 +1,79 @@
+#include "tests/support/memory_ledger.hpp"
+
+#include <algorithm>
+
+#include "core/base/error.hpp"
+
+namespace ripcord::test {
+namespace {
+
+class Store : public LedgerStore {
+ public:
+  explicit Store(MemoryLedger& memory) : m_(memory) {
+    if (m_.entries.empty()) add([](std::int64_t, const Digest& prev) {
+      return R"({"seq":0,"prev":")" + prev.hex() + R"(","time":"2026-01-01T00:00:00.000Z","who":"test","machine":"test","kind":"ledger.created"})";
+    });
+  }
+  std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) override {
+    if (guard) {
+      auto held = m_.leases.find(guard->scope);
+      if (held == m_.leases.end() || held->second.epoch != guard->epoch || held->second.holder != guard->holder)
+        throw Error("fenced: the lease names another", "", Exit::held);
+    }
+    std::vector<LedgerEntry> stored;
+    for (const auto& stamp : lines) stored.push_back(add(stamp));
+    return stored;
+  }
+  std::vector<LedgerEntry> read(std::int64_t from, std::size_t limit) override {
+    auto begin = std::min<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(from, 0)), m_.entries.size());
+    auto end = std::min(begin + limit, m_.entries.size());
+    return {m_.entries.begin() + static_cast<std::ptrdiff_t>(begin), m_.entries.begin() + static_cast<std::ptrdiff_t>(end)};
+  }
+  std::int64_t size() override { return static_cast<std::int64_t>(m_.entries.size()); }
+  std::string id() override { return "sim-ledger"; }
+  std::int64_t change_counter() override { return size(); }
+  std::optional<Lease> lease(const std::string& scope) override {
+    auto found = m_.leases.find(scope);
+    return found == m_.leases.end() ? std::nullopt : std::optional(found->second);
+  }
+  std::optional<Lease> acquire(Lease wanted, Millis ttl, std::int64_t at_least, bool take_over) override {
+    auto found = m_.leases.find(wanted.scope);
+    if (found != m_.leases.end() && found->second.expires_ms > m_.clock.wall().ms && found->second.holder != wanted.holder && !take_over)
+      return std::nullopt;
+    auto& epoch = m_.epochs[wanted.scope];
+    epoch = std::max(epoch, at_least) + 1;
+    wanted.epoch = epoch;
+    wanted.acquired_ms = m_.clock.wall().ms;
+    wanted.expires_ms = wanted.acquired_ms + ttl.count();
+    return m_.leases[wanted.scope] = wanted;
+  }
+  bool renew(const Lease& held, Millis ttl) override {
+    auto found = m_.leases.find(held.scope);
+    if (found == m_.leases.end() || found->second.epoch != held.epoch || found->second.holder != held.holder) return false;
+    found->second.expires_ms = m_.clock.wall().ms + ttl.count();
+    return true;
+  }
+  void release(const Lease& held) override {
+    auto found = m_.leases.find(held.scope);
+    if (found != m_.leases.end() && found->second.epoch == held.epoch && found->second.holder == held.holder) m_.leases.erase(found);
+  }
+
+ private:
+  LedgerEntry add(const Stamp& stamp) {
+    LedgerEntry e;
+    e.seq = size();
+    e.line = stamp(e.seq, m_.entries.empty() ? Digest{} : m_.entries.back().leaf);
+    e.leaf = leaf_hash(e.line);
+    e.body = parse_json_object(e.line, "an entry");
+    m_.entries.push_back(e);
+    if (m_.on_append) m_.on_append(e);
+    return e;
+  }
+  MemoryLedger& m_;
+};
+
+}  // namespace
+
+std::unique_ptr<LedgerStore> MemoryLedger::open() { return std::make_unique<Store>(*this); }
+
+}  // namespace ripcord::test

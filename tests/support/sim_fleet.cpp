@@ -1,0 +1,242 @@
+#include "tests/support/sim_fleet.hpp"
+
+#include <fmt/format.h>
+
+namespace ripcord::test {
+namespace {
+
+bool is_open(OpPhase p) { return p == OpPhase::intent || p == OpPhase::activated || p == OpPhase::reverting; }
+
+class SimPort : public HostPort {
+ public:
+  SimPort(Clock& clock, SimHost& host) : clock_(clock), h_(host) {}
+
+  Task<Look> look(UnitRef, Verify, bool) override {
+    co_await travel();
+    Look l;
+    l.hello.arch = "x86_64";
+    l.hello.host_id = h_.name;
+    l.hello.wall_ms = clock_.wall().ms;
+    l.hello.deadman = "weak";
+    l.hello.trust = "none";
+    auto& o = l.unit;
+    o.current = h_.running ? Observation::Current::release : Observation::Current::none;
+    o.running = h_.running;
+    o.tree_state = h_.running ? "verified" : "unverified";
+    o.process_ok = h_.running.has_value();
+    o.epoch = h_.epoch;
+    o.holder = h_.holder;
+    o.journal_seq = h_.journal;
+    o.free_bytes = 1ull << 40;
+    if (!h_.last_op.empty()) o.last_op = h_.ops.at(h_.last_op);
+    if (!h_.last_forward.empty()) o.last_forward = h_.ops.at(h_.last_forward);
+    co_return l;
+  }
+
+  Task<StageReply> stage_offer(StageOffer offer) override {
+    co_await travel();
+    if (h_.faults.stage_refuses) throw HostRefusal({"no_space", "no space left on the device", ""});
+    StageReply r;
+    auto manifest = Manifest_digest(offer.manifest);
+    r.release = {wanted_version_, manifest, sha256("tree of " + manifest.hex())};
+    r.complete = h_.staged.contains(r.release.folder());
+    if (!r.complete) r.lacking = {sha256("object")};
+    staging_ = r.release;
+    co_return r;
+  }
+
+  Task<StageReply> stage_pack(UnitRef, Pack) override {
+    co_await travel();
+    StageReply r;
+    r.release = staging_;
+    r.complete = true;
+    r.files = 1;
+    if (h_.staged.insert(staging_.folder()).second) ++h_.journal;
+    co_return r;
+  }
+
+  Task<ActivateReply> activate(ActivateRequest a, Millis within, std::function<void(std::string)> on_step) override {
+    co_await travel();
+    fence_check(a.epoch, a.holder);
+    ActivateReply r;
+    if (auto known = h_.ops.find(a.op); known != h_.ops.end()) {  // asked twice: never done twice
+      r.state = known->second;
+      r.healthy = r.state.phase == OpPhase::confirmed;
+      co_return r;
+    }
+    end_pending();
+    if (a.forward && h_.running != a.from) throw HostRefusal({"conflict", "current names another release", ""});
+    if (!a.forward && h_.running != a.from && h_.running != a.to) throw HostRefusal({"conflict", "current names neither", ""});
+    if (a.to && !h_.staged.contains(a.to->folder()) && h_.running != a.to && a.from != a.to && !held_before(*a.to))
+      throw HostRefusal({"missing_release", "the release is not here", ""});
+    OpState s;
+    s.op = a.op;
+    s.rollout = a.rollout;
+    s.forward = a.forward;
+    s.from = a.from;
+    s.to = a.to;
+    s.epoch = a.epoch;
+    s.at_ms = clock_.wall().ms;
+    bool moves = h_.running != a.to;
+    if (moves) ++h_.switches[a.op];
+    h_.running = a.to;
+    h_.last_op = a.op;
+    if (a.forward) h_.last_forward = a.op;
+    ++h_.journal;
+    s.phase = a.forward ? OpPhase::activated : OpPhase::confirmed;
+    if (a.forward) h_.deadline_us[a.op] = (clock_.elapsed() + Millis(a.confirm_within_ms)).us;
+    h_.ops[a.op] = s;
+    if (a.forward && h_.faults.dies_after_switch) h_.cut = true;
+    if (on_step) on_step("activated");
+    if (a.forward && h_.faults.lose_activate_reply) {
+      h_.faults.lose_activate_reply = false;
+      co_await sleep_until(clock_, clock_.elapsed() + std::min(within, Millis(20000)));
+      throw LinkError(LinkFault::unreachable, "silent", "the host fell silent");
+    }
+    co_await travel();
+    r.state = h_.ops.at(a.op);
+    r.switched = moves;
+    r.healthy = !(a.forward && h_.faults.unhealthy);
+    if (!r.healthy) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
+    co_return r;
+  }
+
+  Task<ActivateReply> finish(UnitRef, std::string op, Millis) override {
+    co_await travel();
+    ActivateReply r;
+    r.state = h_.ops.at(op);
+    r.healthy = r.state.phase == OpPhase::activated && !h_.faults.unhealthy;
+    if (!r.healthy) r.failed_step = "health";
+    co_return r;
+  }
+
+  Task<OpState> state(UnitRef, std::string op) override {
+    co_await travel();
+    auto found = h_.ops.find(op);
+    if (found != h_.ops.end()) co_return found->second;
+    OpState none;
+    none.op = op;
+    co_return none;
+  }
+
+  Task<OpState> confirm(UnitRef, std::string op, std::int64_t epoch, std::string holder) override {
+    co_await travel();
+    fence_check(epoch, holder);
+    auto& s = h_.ops.at(op);
+    if (s.phase == OpPhase::activated) {
+      s.phase = OpPhase::confirmed;
+      h_.deadline_us.erase(op);
+      ++h_.journal;
+    }
+    if (h_.faults.lose_confirm_reply) {
+      h_.faults.lose_confirm_reply = false;
+      throw LinkError(LinkFault::unreachable, "closed", "the session broke");
+    }
+    co_return s;
+  }
+
+  Task<> fence(UnitRef, std::int64_t epoch, std::string holder, std::string) override {
+    co_await travel();
+    fence_check(epoch, holder);
+  }
+
+  Task<HealthReport> health(UnitRef) override {
+    co_await travel();
+    HealthReport r;
+    r.healthy = !h_.faults.unhealthy_later;
+    r.detail = r.healthy ? "" : "GET /healthz answered 500";
+    co_return r;
+  }
+
+  Task<json::object> ask(json::object, Millis) override { throw Error("not simulated"); }
+  Task<std::string> ask_data(json::object, Millis) override { throw Error("not simulated"); }
+  void hang_up() override {}
+
+ private:
+  static Digest Manifest_digest(const std::string& bytes) { return sha256(bytes); }
+
+  Task<> travel() {
+    if (h_.faults.unreachable || h_.cut) {
+      co_await sleep_until(clock_, clock_.elapsed() + Millis(100));
+      throw LinkError(LinkFault::unreachable, "connect_timeout", "connection timed out");
+    }
+    co_await sleep_until(clock_, clock_.elapsed() + Millis(h_.faults.latency_ms));
+    h_.pass_time(clock_.elapsed(), clock_.wall());
+  }
+
+  void fence_check(std::int64_t epoch, const std::string& holder) {
+    if (epoch < h_.epoch || (epoch == h_.epoch && !h_.holder.empty() && holder != h_.holder))
+      throw HostRefusal({"fenced", fmt::format("epoch {} of {} was seen", h_.epoch, h_.holder), ""});
+    h_.epoch = epoch;
+    h_.holder = holder;
+  }
+
+  void end_pending() {
+    for (auto& [id, s] : h_.ops)
+      if (s.phase == OpPhase::activated) {
+        s.phase = OpPhase::reverted;
+        s.detail = "ended by a newer operation";
+        h_.running = s.from;
+        h_.deadline_us.erase(id);
+      }
+  }
+
+  bool held_before(const ReleaseId& release) const {
+    for (const auto& [id, s] : h_.ops)
+      if (s.from == release || s.to == release) return true;
+    return false;
+  }
+
+  Clock& clock_;
+  SimHost& h_;
+  ReleaseId staging_;
+
+ public:
+  std::string wanted_version_ = "2.0";
+};
+
+}  // namespace
+
+void SimHost::pass_time(Elapsed now, WallTime wall) {
+  for (auto it = deadline_us.begin(); it != deadline_us.end();) {
+    if (it->second > now.us) {
+      ++it;
+      continue;
+    }
+    auto& s = ops.at(it->first);
+    s.phase = OpPhase::reverted;
+    s.detail = "not confirmed in time";
+    s.at_ms = wall.ms;
+    running = s.from;
+    ++journal;
+    it = deadline_us.erase(it);
+  }
+}
+
+const OpState* SimHost::open_op() const {
+  for (const auto& [id, s] : ops)
+    if (is_open(s.phase)) return &s;
+  return nullptr;
+}
+
+SimFleet::SimFleet(Clock& clock, const std::vector<std::string>& names) : clock_(clock) {
+  for (const auto& name : names) {
+    hosts_[name] = std::make_unique<SimHost>();
+    hosts_[name]->name = name;
+    ports_[name] = std::make_unique<SimPort>(clock_, *hosts_[name]);
+  }
+}
+
+HostPort& SimFleet::port(const std::string& host) { return *ports_.at(host); }
+
+void SimFleet::pass_time() {
+  for (auto& [name, host] : hosts_) host->pass_time(clock_.elapsed(), clock_.wall());
+}
+
+int SimFleet::activated_unconfirmed() {
+  int n = 0;
+  for (auto& [name, host] : hosts_) n += host->open_op() != nullptr;
+  return n;
+}
+
+}  // namespace ripcord::test

@@ -1,0 +1,61 @@
+// Simulated hosts behind the engine's own interface, in virtual time. A host keeps what a real one keeps on disk (journal, epoch,
+// running release, dead-man deadline) whatever becomes of the controller that talks to it, and counts what the invariants are about.
+#pragma once
+#include <map>
+#include <memory>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "plans/fleet.hpp"
+#include "plans/host_port.hpp"
+
+namespace ripcord::test {
+
+// What goes wrong on a host; all off: a healthy host with a few milliseconds of latency.
+struct SimFaults {
+  bool unreachable = false;
+  bool unhealthy = false;           // the release in `bad` does not become healthy here
+  bool stage_refuses = false;       // no space
+  bool lose_activate_reply = false; // the switch happens, the answer never comes (once)
+  bool lose_confirm_reply = false;  // CONFIRMED is journalled, the answer never comes (once)
+  bool dies_after_switch = false;   // the controller can never reach it again after `current` moved
+  bool unhealthy_later = false;     // healthy until confirmed, not during the bake
+  int latency_ms = 3;
+};
+
+struct SimHost {
+  std::string name;
+  SimFaults faults;
+  std::optional<ReleaseId> running;
+  std::set<std::string> staged;       // folders
+  std::int64_t epoch = 0;
+  std::string holder;
+  std::map<std::string, OpState> ops;
+  std::map<std::string, std::int64_t> deadline_us;  // armed operations
+  std::string last_op, last_forward;
+  std::map<std::string, int> switches;  // times `current` moved, by operation
+  int journal = 0;
+  bool cut = false;                     // dies_after_switch came true
+
+  void pass_time(Elapsed now, WallTime wall);  // fires dead-man switches that fell due
+  const OpState* open_op() const;
+};
+
+class SimFleet : public HostPorts {
+ public:
+  SimFleet(Clock& clock, const std::vector<std::string>& names);
+  HostPort& port(const std::string& host) override;
+  SimHost& host(const std::string& name) { return *hosts_.at(name); }
+  const std::map<std::string, std::unique_ptr<SimHost>>& hosts() const { return hosts_; }
+  void pass_time();
+  int activated_unconfirmed();          // right now, in the whole fleet
+
+ private:
+  Clock& clock_;
+  std::map<std::string, std::unique_ptr<SimHost>> hosts_;
+  std::map<std::string, std::unique_ptr<HostPort>> ports_;
+};
+
+}  // namespace ripcord::test
