@@ -4,7 +4,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,7 +66,7 @@ class SpawnPlan {
 }  // namespace
 
 struct Child::State {
-  State(Loop& l, Clock& c, pid_t p) : loop(l), clock(c), pid(p), pidfd(pidfd_open(p, 0)) {
+  State(Loop& l, Clock& c, pid_t p) : loop(l), clock(c), pid(p), pidfd(static_cast<int>(::syscall(SYS_pidfd_open, p, 0))) {
     if (pidfd) watch.emplace(loop, pidfd.get());
   }
   Loop& loop;

@@ -126,15 +126,24 @@ Task<std::string> SshAgent::ask(std::string request, Elapsed deadline) {
 Task<std::vector<std::shared_ptr<SshKey>>> SshAgent::keys(Elapsed deadline) {
   std::string request(1, kRequestIdentities);
   std::string answer = co_await ask(std::move(request), deadline);
+  if (answer[0] != kIdentities) throw gone(path_, "refuses to list its keys (is it locked?)");
+  try {
+    co_return listed(answer);
+  } catch (const Error&) {
+    throw gone(path_, "answers nonsense");
+  }
+}
+
+std::vector<std::shared_ptr<SshKey>> SshAgent::listed(const std::string& answer) {
   std::vector<std::shared_ptr<SshKey>> out;
   SshReader reader(answer, "the agent's list of keys");
-  if (reader.byte() != kIdentities) throw gone(path_, "refuses to list its keys (is it locked?)");
+  reader.byte();
   for (std::uint32_t left = reader.u32(); left > 0; --left) {
     std::string blob(reader.string()), comment(reader.string());
     auto key = std::make_shared<AgentKey>(shared_from_this(), std::move(blob), comment);
     if (supported(key->type())) out.push_back(std::move(key));
   }
-  co_return out;
+  return out;
 }
 
 Task<std::string> SshAgent::sign(std::string blob, std::string data, Elapsed deadline) {
@@ -145,14 +154,18 @@ Task<std::string> SshAgent::sign(std::string blob, std::string data, Elapsed dea
   put_string(request, data);
   put_u32(request, key_type == "ssh-rsa" ? kRsaSha256 : 0);
   std::string answer = co_await ask(std::move(request), deadline);
-  SshReader reader(answer, "the agent's signature");
-  if (reader.byte() != kSignResponse)
+  if (answer[0] != kSignResponse)
     throw LinkError(LinkFault::ours, "agent_gone", fmt::format("the ssh-agent at '{}' refuses to sign", path_),
                     "it may be locked, the key removed, or its confirmation denied: ssh-add -l");
-  SshReader signature(reader.string(), "the agent's signature");
-  signature.string();  // the algorithm: ours by the flag
-  std::string inner(signature.string());
-  co_return inner;
+  try {
+    SshReader reader(std::string_view(answer).substr(1), "the agent's signature");
+    SshReader signature(reader.string(), "the agent's signature");
+    signature.string();  // the algorithm: ours by the flag
+    std::string inner(signature.string());
+    co_return inner;
+  } catch (const Error&) {
+    throw gone(path_, "answers nonsense");
+  }
 }
 
 }  // namespace ripcord

@@ -24,6 +24,7 @@ class SshAgent : public std::enable_shared_from_this<SshAgent> {
   Task<std::string> exchange(std::string packet, Elapsed deadline);
   Task<> send_all(std::string bytes, Elapsed deadline);
   Task<std::string> receive(std::size_t count, Elapsed deadline);
+  std::vector<std::shared_ptr<SshKey>> listed(const std::string& answer);
   void connect();
   void disconnect();
 

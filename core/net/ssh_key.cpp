@@ -39,9 +39,9 @@ struct Secret {
 CryptoKey read_private_part(SshReader& reader) {
   auto type = reader.string();
   if (type == "ssh-ed25519") {
-    reader.string();
-    auto both = reader.string();
+    auto point = reader.string(), both = reader.string();
     if (both.size() != 64) throw Error("its private part has the wrong length");
+    if (both.substr(32) != point) throw Error("its private and public half do not belong together");
     return CryptoKey::ed25519(both.substr(0, 32));
   }
   if (type.starts_with("ecdsa-sha2-")) {

@@ -88,7 +88,7 @@ void sweep(const std::string& parent) {
   ::_exit(1);
 }
 
-void bind(const std::string& from, const std::string& to) {
+void bind_mount(const std::string& from, const std::string& to) {
   if (::mount(from.c_str(), to.c_str(), nullptr, MS_BIND, nullptr) != 0) child_failed("mount", to);
 }
 
@@ -238,14 +238,14 @@ void SshdFleet::boot(int i) {
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) child_failed("make private", "/");
-  for (const auto& p : kPrivateFiles) bind(host(i, p), p);
-  for (const auto& p : kPrivate) bind(host(i, p), p);
+  for (const auto& p : kPrivateFiles) bind_mount(host(i, p), p);
+  for (const auto& p : kPrivate) bind_mount(host(i, p), p);
   const auto& state = options_.state_mount;
   unsigned long flags = state == "noexec" ? MS_NOEXEC : state == "ro" ? MS_RDONLY : 0;
   if (flags && ::mount(nullptr, "/var/lib/ripcord", nullptr, MS_REMOUNT | MS_BIND | flags, nullptr) != 0) child_failed("remount", state);
   if (state == "tiny" && ::mount("none", "/var/lib/ripcord", "tmpfs", 0, "size=64k") != 0) child_failed("mount", state);
   if (::mount("proc", "/proc", "proc", 0, nullptr) != 0) child_failed("mount", "/proc");
-  bind(host(i, "/boot_id"), "/proc/sys/kernel/random/boot_id");
+  bind_mount(host(i, "/boot_id"), "/proc/sys/kernel/random/boot_id");
   std::string hostname = name(i);
   if (::sethostname(hostname.data(), hostname.size()) != 0 || ::chdir("/") != 0) child_failed("enter", hostname);
   int null = ::open("/dev/null", O_RDONLY);
