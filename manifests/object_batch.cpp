@@ -1,11 +1,15 @@
 #include "manifests/object_batch.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <functional>
+#include <memory>
 #include <set>
 
+#include "core/base/clock.hpp"
 #include "core/base/error.hpp"
 
 namespace ripcord {
@@ -20,6 +24,22 @@ void sync_file_system(const std::string& folder) {
   if (::syncfs(fd.get()) != 0) throw os_error("sync the file system of", folder, errno);
 }
 
+void each_name(const std::string& folder, const std::function<void(const std::string& path)>& visit) {
+  std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), ::closedir);
+  while (const dirent* d = dir ? ::readdir(dir.get()) : nullptr)
+    if (d->d_name[0] != '.') visit(folder + "/" + d->d_name);
+}
+
+// Batches of processes that were killed. A living one is never a day old.
+void remove_abandoned(const std::string& folder) {
+  each_name(folder, [](const std::string& batch) {
+    struct stat st {};
+    if (::lstat(batch.c_str(), &st) != 0 || wall_now().ms / 1000 - st.st_mtime < 24 * 3600) return;
+    each_name(batch, [](const std::string& file) { ::unlink(file.c_str()); });
+    ::rmdir(batch.c_str());
+  });
+}
+
 }  // namespace
 
 std::string object_path(const std::string& store, const Digest& digest) {
@@ -27,7 +47,10 @@ std::string object_path(const std::string& store, const Digest& digest) {
   return store + "/objects/" + hex.substr(0, 2) + "/" + hex.substr(2);
 }
 
-ObjectBatch::ObjectBatch(std::string store) : store_(std::move(store)), folder_(store_ + "/tmp/" + random_hex(8)) { make_dirs(folder_); }
+ObjectBatch::ObjectBatch(std::string store) : store_(std::move(store)), folder_(store_ + "/tmp/" + random_hex(8)) {
+  remove_abandoned(store_ + "/tmp");
+  make_dirs(folder_);
+}
 
 ObjectBatch::~ObjectBatch() {
   for (std::size_t i = 0; i <= written_.size(); ++i) ::unlink(temporary(i).c_str());

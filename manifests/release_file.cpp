@@ -1,4 +1,5 @@
-// A release in one file (docs/release.md): magic line, manifest and signature with their lengths, one pack with all objects.
+// A release in one file (docs/release.md): magic line, manifest and signature with their lengths, the SHA-256 of those two, one
+// pack with all objects.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -44,6 +45,15 @@ std::string read_prefixed(int fd, std::size_t limit, const std::string& path) {
   return read_exactly(fd, static_cast<std::size_t>(size), path);
 }
 
+// Damage on the way must not read as another release. It proves nothing against people: that is what the signature is for.
+std::string checksum(const SealedManifest& sealed) {
+  Sha256 hash;
+  hash.update(sealed.bytes);
+  hash.update(sealed.signature);
+  auto digest = hash.finish();
+  return {reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()};
+}
+
 std::map<Digest, std::uint64_t> objects_of(const Manifest& manifest) {
   std::map<Digest, std::uint64_t> objects;
   for (const auto& e : manifest.entries)
@@ -78,8 +88,9 @@ struct ImportSink : PackReader::Sink {
 
 void export_to(const ReleaseStore& store, const Digest& digest, int out, const std::string& path) {
   auto sealed = store.sealed(digest);
-  write_all(out, std::string(kMagic) + length_prefix(sealed.bytes.size()) + sealed.bytes + length_prefix(sealed.signature.size()) + sealed.signature,
-            path);
+  std::string head(kMagic);
+  for (const auto* part : {&sealed.bytes, &sealed.signature}) head += length_prefix(part->size()) + *part;
+  write_all(out, head + checksum(sealed), path);
   PackWriter pack;
   for (const auto& [object, size] : objects_of(Manifest::decode(sealed.bytes))) {
     Fd fd = open_file(store.object_path(object), O_RDONLY);
@@ -120,6 +131,7 @@ Digest ReleaseStore::import_file(const std::string& path) {
     SealedManifest sealed;
     sealed.bytes = read_prefixed(in.get(), kMaxManifest, path);
     sealed.signature = read_prefixed(in.get(), kMaxSignature, path);
+    if (read_exactly(in.get(), 32, path) != checksum(sealed)) throw Error("it is damaged: its manifest or signature is not what was written", {}, Exit::integrity);
     ObjectBatch batch(folder_);
     ImportSink sink(*this, batch, objects_of(Manifest::decode(sealed.bytes)));
     PackReader pack(sink);
