@@ -40,7 +40,8 @@ class Journal {
   // Reads what is there; a missing file is an empty journal. Never writes. HostFailure journal_damaged.
   explicit Journal(const UnitLayout& unit);
 
-  const std::vector<JournalRecord>& records() const { return records_; }
+  const std::vector<JournalRecord>& records() const& { return records_; }
+  std::vector<JournalRecord> records() && { return std::move(records_); }  // of a temporary, also in a range-for
   std::int64_t seq() const { return records_.empty() ? 0 : records_.back().seq; }
   std::string head_hash() const { return records_.empty() ? std::string() : records_.back().hash.hex(); }
 

@@ -34,8 +34,12 @@ auto read(Read from_json) {
   }
 }
 
+// {"unit": name, "root": path}, or the same as an object in "unit" where the request is one of messages.hpp.
 UnitRef unit_of(const json::object& request) {
-  return read([&] { return unit_ref_from_json(request); });
+  return read([&] {
+    const auto* unit = request.if_contains("unit");
+    return unit_ref_from_json(unit && unit->is_object() ? unit->get_object() : request);
+  });
 }
 
 std::string word(const json::object& request, std::string_view key) {
@@ -93,7 +97,7 @@ bool Requests::may_take_long(const HostContext& host, const std::string& name, c
   try {
     if (name == "observe" && (get_string_or(request, "verify", "none") == "full" || get_bool_or(request, "process", false))) return true;
     // Something is armed: an overdue revert may come first, with hooks and health checks in it.
-    return exists(host.layout.unit(unit_ref_from_json(request)).pending());
+    return exists(host.layout.unit(unit_of(request)).pending());
   } catch (const Error&) {
     return false;
   }
