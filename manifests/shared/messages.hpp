@@ -94,7 +94,7 @@ struct StageOffer {
   Labels labels;                     // journalled; the host adds arch
 };
 struct StageReply {
-  ReleaseId release;                 // as the host computes it
+  ReleaseId release;                 // as the host computes it; to an offer, tree is all zeros while templates are lacking
   bool complete = false;             // already there and verified
   std::vector<Digest> lacking;       // objects not found in any release on the host
   std::uint64_t tree_bytes = 0, files = 0;
