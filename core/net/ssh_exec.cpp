@@ -10,6 +10,8 @@ namespace ripcord {
 namespace {
 
 constexpr std::size_t kCollected = 64 * 1024;
+constexpr int kReopen = 20;
+constexpr Millis kReopenPause{25};
 
 LinkError refused(const std::string& who, const std::string& why) {
   return LinkError(LinkFault::host, "exec_refused", fmt::format("'{}' lets the user log in, but not start a program: {}", who, why),
@@ -33,6 +35,12 @@ Task<std::shared_ptr<SshExec>> SshExec::start(std::shared_ptr<SshSession> sessio
     return channel ? 0 : libssh2_session_last_errno(ssh);
   };
   int rc = co_await session->drive(open, deadline);
+  // Under MaxSessions 1 sshd frees the place of the exec before this one a moment after it has closed that channel.
+  for (int again = 0; rc == LIBSSH2_ERROR_CHANNEL_FAILURE && session->execs_ > 0 && again < kReopen; ++again) {
+    co_await sleep_until(session->clock_, session->clock_.elapsed() + kReopenPause);
+    rc = co_await session->drive(open, deadline);
+  }
+  ++session->execs_;
   if (rc == LIBSSH2_ERROR_TIMEOUT) throw start_timeout(session->who());
   if (!channel) throw session->is_lost() ? session->lost("opening a channel") : refused(session->who(), session->last_error());
 
@@ -83,7 +91,10 @@ Task<bool> SshExec::send(std::string bytes, Millis stall, bool collect) {
   Elapsed begun = session->clock_.elapsed();
   while (at < bytes.size()) {
     if (session->is_lost() || !channel_) throw session->lost("sending");
-    if (collect && collected_.size() < kCollected) read_now(collected_);
+    if (collect) {  // libssh2 sees the end of a channel only once nothing unread is left in it
+      if (collected_.size() < kCollected) read_now(collected_);
+      drain_errors();
+    }
     if (libssh2_channel_eof(channel_)) {
       session->after_call();
       co_return false;

@@ -94,11 +94,13 @@ Task<SshHelpers::Attempt> SshHelpers::serve(std::shared_ptr<SshSession> session,
 
 Task<std::string> SshHelpers::ask_arch(std::shared_ptr<SshSession> session) {
   Elapsed deadline = clock_.elapsed() + start_timeout_;
-  auto exec = co_await SshExec::start(session, "uname -m", "", deadline);
+  std::string mark = fmt::format("RIPCORD-ARCH {} ", random_hex(8));  // a noisy shell may say anything before it
+  std::string command = fmt::format("exec /bin/sh -c 'echo \"{}$(uname -m)\"'", mark);
+  auto exec = co_await SshExec::start(session, command, "", deadline);
   std::string output = co_await read_to_end(exec, deadline);
   co_await exec->finish(deadline);
-  auto lines = split(trim(output), '\n');  // the last line: what a noisy shell says comes before
-  std::string arch(trim(lines.back()));
+  auto at = output.find(mark);
+  std::string arch(at == std::string::npos ? "" : trim(output.substr(at + mark.size())));
   auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   if (arch.empty() || !std::all_of(arch.begin(), arch.end(), plain))
     throw LinkError(LinkFault::host, "exec_refused",

@@ -68,6 +68,7 @@ class SshSession : public std::enable_shared_from_this<SshSession> {
   bool received_ = false;         // bytes came in that another waiter may need to see
   bool dry_ = false;              // the socket was empty a moment ago: do not ask the kernel again before it says so
   int error_ = 0;                 // errno of the socket
+  int execs_ = 0;                 // channels opened so far
 };
 
 // One exec channel. The session outlives it.

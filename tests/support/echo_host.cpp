@@ -49,14 +49,14 @@ int serve() {
   char bytes[65536];
   bool first = true;
   while (true) {
-    ssize_t n = ::read(0, bytes, sizeof bytes);
-    if (n <= 0) return 0;
-    std::string_view got(bytes, static_cast<std::size_t>(n));
+    ssize_t size = ::read(0, bytes, sizeof bytes);
+    if (size <= 0) return 0;
+    std::string_view got(bytes, static_cast<std::size_t>(size));
     if (std::exchange(first, false) && got.front() == '!') {
       if (got.starts_with("!exit")) return 7;
       if (got.starts_with("!hang")) ::pause();
       if (got.starts_with("!errors"))
-        for (int i = std::atoi(bytes + 8); i > 0; --i) std::fprintf(stderr, "line %d\n", i);
+        for (int i = 1, n = std::stoi(std::string(got.substr(8))); i <= n; ++i) std::fprintf(stderr, "line %d\n", i);
       if (got.starts_with("!who")) {
         write_all(1, std::to_string(::getuid()) + " " + read_link("/proc/self/exe").value_or("") + "\n", "stdout");
         continue;
