@@ -60,7 +60,7 @@ Journal::Journal(const UnitLayout& unit) : unit_(unit) {
     }
     end_ += newline + 1;
   }
-  torn_ = end_ != text->size();
+  size_ = text->size();
 }
 
 void Journal::open_for_append(HostContext& host) {
@@ -76,13 +76,8 @@ void Journal::open_for_append(HostContext& host) {
   }
   struct stat st {};
   if (::fstat(fd_.get(), &st) != 0) throw host_os_error("look at the journal", unit_.journal(), errno);
-  auto size = static_cast<std::uint64_t>(st.st_size);
-  if (size == end_) return;
-  if (!torn_ || size < end_)
+  if (static_cast<std::uint64_t>(st.st_size) != size_)
     throw HostFailure("internal", fmt::format("the journal '{}' changed after it was read; read it again under the lock", unit_.journal()));
-  // This also gives back what was reserved behind the end; the next INTENT reserves anew.
-  if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0) throw host_os_error("drop the torn last line of", unit_.journal(), errno);
-  torn_ = false;
 }
 
 const JournalRecord& Journal::append(HostContext& host, const UnitLock& lock, std::string_view kind, json::object members) {
@@ -110,6 +105,10 @@ const JournalRecord& Journal::append(HostContext& host, const UnitLock& lock, st
 
   std::string bytes;
   for (const auto& r : fresh) bytes += r.line + "\n";
+  auto written = bytes.size();
+  // A torn line is written over, and what is left of it becomes zeros, which read as torn. Cutting it off instead would give back the
+  // room reserved behind the end, just when the way back may need it on a full disk.
+  if (size_ > end_ + written) bytes.append(size_ - end_ - written, '\0');
   failed_ = true;  // until it is known to be durable: after a failed write or fsync nobody knows what the disk holds
   ssize_t n = ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(end_));
   if (n < 0) throw host_os_error("write the journal", unit_.journal(), errno);
@@ -117,7 +116,8 @@ const JournalRecord& Journal::append(HostContext& host, const UnitLock& lock, st
   // fdatasync would do (it flushes the size that reading the line back needs) and costs the same, as every append changes the size.
   if (::fsync(fd_.get()) != 0) throw host_os_error("fsync the journal", unit_.journal(), errno);
   failed_ = false;
-  end_ += bytes.size();
+  size_ = end_ + bytes.size();
+  end_ += written;
   for (auto& r : fresh) records_.push_back(std::move(r));
   return records_.back();
 }

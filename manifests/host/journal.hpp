@@ -59,7 +59,8 @@ class Journal {
   UnitLayout unit_;
   std::vector<JournalRecord> records_;
   std::uint64_t end_ = 0;      // bytes of complete lines
-  bool torn_ = false, failed_ = false;
+  std::uint64_t size_ = 0;     // of the file; what lies behind end_ is torn
+  bool failed_ = false;
   Fd fd_;
 };
 

@@ -130,6 +130,27 @@ TEST_CASE("room for the way back is kept behind the journal's end", "[journal]")
   CHECK(after.st_blocks * 512 >= after.st_size + Journal::kReserve);
 }
 
+TEST_CASE("writing over a torn line keeps the room behind it", "[journal]") {
+  Writer w;
+  w.append("FENCE", {{"epoch", 1}, {"holder", "a"}, {"ledger_id", ""}});
+  {
+    UnitLock lock(w.host, w.unit(), "test");
+    Journal(w.unit()).reserve(w.host, lock);
+  }
+  {  // torn, and longer than the record that will take its place; appended in place, as a crash leaves it
+    Fd fd = open_file(w.unit().journal(), O_WRONLY | O_APPEND);
+    write_all(fd.get(), std::string(3000, 'x'), "the journal");
+  }
+  w.append("FENCE", {{"epoch", 2}, {"holder", "a"}, {"ledger_id", ""}});
+  struct stat st {};
+  ::stat(w.unit().journal().c_str(), &st);
+  CHECK(st.st_blocks * 512 >= Journal::kReserve);
+  CHECK(w.history().epoch == 2);
+  w.append("FENCE", {{"epoch", 3}, {"holder", "a"}, {"ledger_id", ""}});
+  CHECK(w.history().epoch == 3);
+  CHECK(Journal(w.unit()).seq() == 4);
+}
+
 TEST_CASE("the fold knows where every operation stands", "[history]") {
   Writer w;
   auto a = release("1.0"), b = release("1.1"), c = release("1.2");
