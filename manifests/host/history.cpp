@@ -111,6 +111,12 @@ const Operation* UnitHistory::find(const std::string& op) const {
   return found == operations.end() ? nullptr : &found->second;
 }
 
+const Operation* UnitHistory::newest_forward() const {
+  for (auto id = order.rbegin(); id != order.rend(); ++id)
+    if (const auto& op = operations.at(*id); op.state.forward) return &op;
+  return nullptr;
+}
+
 const Operation* UnitHistory::newest() const { return order.empty() ? nullptr : find(order.back()); }
 
 const Operation* UnitHistory::open() const {
@@ -151,6 +157,7 @@ UnitHistory fold(const std::vector<JournalRecord>& records) {
 
 OpState state_of(const Operation& op, const HostContext& host) {
   OpState s = op.state;
+  s.epoch = op.epoch;
   bool waiting = op.armed && (s.phase == OpPhase::intent || s.phase == OpPhase::activated);
   if (!waiting) return s;
   Elapsed now = host.elapsed();

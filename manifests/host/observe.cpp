@@ -82,6 +82,7 @@ Observation observe(HostContext& host, const UnitRef& ref, Verify verify, bool p
   o.way_back = history.way_back(current.release);
   o.releases = releases_on_host(unit);
   if (const auto* last = history.newest()) o.last_op = state_of(*last, host);
+  if (const auto* forward = history.newest_forward()) o.last_forward = state_of(*forward, host);
   o.epoch = history.epoch;
   o.holder = history.holder;
   o.ledger_id = history.ledger_id;
