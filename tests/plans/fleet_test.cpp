@@ -67,6 +67,9 @@ TEST_CASE("ranges") {
 
 TEST_CASE("fleet: everything said is there, ranges in step with their host") {
   TempDir dir;
+  const char* home = std::getenv("HOME");
+  const std::string kept = home ? home : "/root";
+  ::setenv("HOME", "/home/someone", 1);
   auto path = dir.write("fleet.yaml", R"yaml(fleet: shop
 protected: true
 ledger: state/ledger.db
@@ -96,13 +99,14 @@ datacenters:
     hosts: ["api-[1:2]", lone]
 )yaml");
   auto fleet = load_fleet(path);
+  ::setenv("HOME", kept.c_str(), 1);
   CHECK(fleet.name == "shop");
   CHECK(fleet.is_protected);
   CHECK(fleet.link == Fleet::LinkKind::ssh);
   CHECK(fleet.folder == dir.path());
   CHECK(fleet.ledger == dir / "state/ledger.db");
   CHECK(fleet.store == "/var/store");
-  CHECK(fleet.ssh.identity == std::string(std::getenv("HOME")) + "/.ssh/deploy");
+  CHECK(fleet.ssh.identity == "/home/someone/.ssh/deploy");
   CHECK(fleet.ssh.known_hosts == dir / "keys/known");
   CHECK(fleet.ssh.timeouts.total() == Millis(12000));
   CHECK(fleet.ssh.max_handshakes == 4);
