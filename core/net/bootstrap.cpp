@@ -67,12 +67,13 @@ HelperPlace HelperPlace::of(const HostAddress& host, const std::string& user) {
                             escape_terminal(host.state_dir), host.name),
                 {}, Exit::invalid_file);
   place.state = host.state_dir;
+  place.chosen = true;
   return place;
 }
 
 std::string HelperPlace::serve_command(const Digest& program) const {
   std::string path = state.starts_with("$HOME") ? "\"$HOME\"" + state.substr(5) : state;
-  return fmt::format("exec {}{}/helper/{}/ripcord-host serve", sudo ? "sudo -n " : "", path, program.hex());
+  return fmt::format("exec {}{}/helper/{}/ripcord-host serve{}", sudo ? "sudo -n " : "", path, program.hex(), chosen ? " --state-dir " + state : "");
 }
 
 // One line, no single quote and no '!', so that csh and fish hand it to /bin/sh as it is. `cat` failing means that the bytes did

@@ -28,6 +28,7 @@ class ProgramImage {
 struct HelperPlace {
   std::string state;            // as a shell reads it: "/var/lib/ripcord", "$HOME/.local/state/ripcord"
   bool sudo = false;
+  bool chosen = false;          // by state_dir: the program must be told
   // Error when state_dir is not absolute or has other characters than [A-Za-z0-9/_.-].
   static HelperPlace of(const HostAddress& host, const std::string& user);
 
