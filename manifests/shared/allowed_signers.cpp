@@ -48,7 +48,7 @@ std::optional<std::string> take_key(std::string_view text) {
   if (type.empty() || text.empty()) return std::nullopt;
   try {
     std::string blob = decode_base64(take_word(text, kBlank));
-    if (ssh_key_type(blob) != type) return std::nullopt;
+    if (signing_key_type(blob) != type) return std::nullopt;
     return blob;
   } catch (const Error&) {
     return std::nullopt;

@@ -36,7 +36,7 @@ SealVerdict verify_seal(std::string_view message, std::string_view armored_signa
   SshSignature signature;
   try {
     signature = parse_ssh_signature(armored_signature);
-    verdict.fingerprint = ssh_fingerprint(signature.key);
+    verdict.fingerprint = signing_key_fingerprint(signature.key);
     if (signature.name_space != name_space)
       return refused(fmt::format("the signature is for namespace '{}', not '{}'", escape_terminal(signature.name_space.substr(0, 100)), name_space));
     if (!verify_ssh_signature(signature, message))

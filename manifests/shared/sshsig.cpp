@@ -172,13 +172,13 @@ std::string decode_base64(std::string_view text) {
   return out;
 }
 
-std::string ssh_key_type(std::string_view key_blob) {
+std::string signing_key_type(std::string_view key_blob) {
   auto type = SshBlob(key_blob, "the key").string();
   if (type.empty() || type.size() > 64) throw Error("the key has no type");
   return std::string(type);
 }
 
-std::string ssh_fingerprint(std::string_view key_blob) {
+std::string signing_key_fingerprint(std::string_view key_blob) {
   auto digest = sha256(key_blob);
   unsigned char text[48];
   int size = EVP_EncodeBlock(text, digest.bytes.data(), static_cast<int>(digest.bytes.size()));
@@ -203,7 +203,7 @@ SshSignature parse_ssh_signature(std::string_view armored) {
   s.hash = blob.string();
   s.signature = blob.string();
   blob.end();
-  s.key_type = ssh_key_type(s.key);
+  s.key_type = signing_key_type(s.key);
   return s;
 }
 
