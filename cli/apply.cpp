@@ -42,7 +42,8 @@ class Apply : public Command {
   Exit saved(Context& c) {
     auto plan = load_saved_plan(target_);
     if (plan.spec.fleet != c.fleet().name)
-      throw Error(fmt::format("plan '{}' is for fleet '{}', and this is '{}'", target_, plan.spec.fleet, c.fleet().name), "name the fleet's file with -f", Exit::refused);
+      throw Error(fmt::format("plan '{}' is for fleet '{}', and this is '{}'", target_, plan.spec.fleet, c.fleet().name),
+                  "name the fleet's file with -f", Exit::refused);
     find_release(c.store(), plan.spec.unit, plan.spec.version);
     auto release = load_release(c.store(), plan.spec.manifest);
     refuse_open_rollouts(c, plan.spec.unit, hosts_of_unit(c, release.manifest.spec));
@@ -51,8 +52,10 @@ class Apply : public Command {
     auto changed = changed_since(plan, p.preflight);
     if (!changed.empty()) {
       for (std::size_t i = 1; i < changed.size(); ++i) c.out().warn(changed[i]);
-      throw Error(fmt::format("the plan is stale: {}", changed[0]) + (changed.size() > 1 ? fmt::format(" (and {})", count_of(changed.size() - 1, "more host")) : ""),
-                  fmt::format("look again with `{}`; nothing was changed", c.command(fmt::format("plan {}@{} --save FILE", plan.spec.unit, plan.spec.version))),
+      throw Error(fmt::format("the plan is stale: {}", changed[0]) +
+                      (changed.size() > 1 ? fmt::format(" (and {})", count_of(changed.size() - 1, "more host")) : ""),
+                  fmt::format("look again with `{}`; nothing was changed",
+                              c.command(fmt::format("plan {}@{} --save FILE", plan.spec.unit, plan.spec.version))),
                   Exit::refused);
     }
     p.plan_name = target_;
@@ -69,7 +72,13 @@ class Apply : public Command {
     if (p.preflight.nothing_to_do) {
       auto text = fmt::format("nothing to do: {} run {}@{}", count_of(spec.hosts.size(), "host"), spec.unit, spec.version);
       if (out.text()) out.print(escape_terminal(text));
-      else out.print_json(json::object{{"kind", "rollout.end"}, {"exit", 0}, {"nothing_to_do", true}, {"verdict", text}, {"unit", spec.unit}, {"version", spec.version}});
+      else
+        out.print_json(json::object{{"kind", "rollout.end"},
+                                    {"exit", 0},
+                                    {"nothing_to_do", true},
+                                    {"verdict", text},
+                                    {"unit", spec.unit},
+                                    {"version", spec.version}});
       return Exit::done;
     }
     if (out.text() && !out.quiet)

@@ -12,14 +12,16 @@ namespace ripcord::cli {
 namespace {
 
 Error usage_error(std::string what, const std::string& command) {
-  return Error(std::move(what), command.empty() ? "`ripcord help` lists the commands" : fmt::format("`ripcord help {}` lists its options", command),
+  return Error(std::move(what),
+               command.empty() ? "`ripcord help` lists the commands" : fmt::format("`ripcord help {}` lists its options", command),
                Exit::usage);
 }
 
 void declare(CLI::App& app, const Arguments::Declaration& d) {
   const auto& name = d.names.empty() ? d.placeholder : d.names;
   CLI::Option* made = nullptr;
-  if (auto* flag = std::get_if<bool*>(&d.to)) made = app.add_flag(name, **flag, d.help)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  if (auto* flag = std::get_if<bool*>(&d.to))
+    made = app.add_flag(name, **flag, d.help)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   if (auto* text = std::get_if<std::string*>(&d.to)) made = app.add_option(name, **text, d.help)->take_last();
   if (auto* maybe = std::get_if<std::optional<std::string>*>(&d.to)) {
     auto* target = *maybe;
@@ -82,7 +84,8 @@ void parse_arguments(std::vector<std::string> words, const Arguments& globals, c
     for (auto& n : own.option_names()) names.push_back(n);
     names.erase(std::remove_if(names.begin(), names.end(), [](const auto& n) { return n.size() < 3; }), names.end());
     auto near = did_you_mean(name, names);
-    throw usage_error(fmt::format("unknown option '{}'{}", escape_terminal(name), near ? fmt::format(", did you mean '{}'?", *near) : ""), command);
+    throw usage_error(fmt::format("unknown option '{}'{}", escape_terminal(name), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+                      command);
   }
   if (!left.empty()) throw usage_error(fmt::format("unexpected argument '{}'", escape_terminal(left[0])), command);
 }

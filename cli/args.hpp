@@ -19,9 +19,7 @@ class Arguments {
     add({std::move(names), std::move(placeholder), std::move(help), &to});
   }
   void positional(std::string name, std::string& to, std::string help) { add({"", std::move(name), std::move(help), &to, true}); }
-  void positional(std::string name, std::optional<std::string>& to, std::string help) {
-    add({"", std::move(name), std::move(help), &to});
-  }
+  void positional(std::string name, std::optional<std::string>& to, std::string help) { add({"", std::move(name), std::move(help), &to}); }
   void positionals(std::string name, std::vector<std::string>& to, std::string help) { add({"", std::move(name), std::move(help), &to}); }
 
   struct Declaration {

@@ -18,7 +18,8 @@ const std::vector<CommandInfo>& commands() {
        "TARGET is a unit (its newest sealed version), UNIT@VERSION, a unit folder (sealed first), a release file made by\n"
        "`seal -o FILE`, or a saved plan made by `plan --save FILE`. Ctrl-C pauses cleanly; `ripcord resume UNIT` goes on.",
        make_apply},
-      {"status", G::everyday, "[UNIT] [-w]", "how the rollout stands, and what to do next", "Exits with the code of the rollout.", make_status},
+      {"status", G::everyday, "[UNIT] [-w]", "how the rollout stands, and what to do next", "Exits with the code of the rollout.",
+       make_status},
       {"history", G::everyday, "[UNIT] [--all]", "who rolled out what, when, and how it ended", "", make_history},
       {"rollback", G::everyday, "UNIT [--to VERSION] [options]", "pull the cord: back to what ran before",
        "Works without the ledger: hosts know their own history. Without --to it undoes the newest forward rollout that any reachable\n"
@@ -39,8 +40,8 @@ const std::vector<CommandInfo>& commands() {
       {"doctor", G::looking, "[--limit SELECTOR]", "check this machine and every host, with the cure", "", make_doctor},
 
       {"init", G::setting_up, "[FOLDER]", "make a working example fleet, unit and plan", "Never overwrites anything.", make_init},
-      {"validate", G::setting_up, "[FILE|FOLDER...]", "check fleet, unit and plan files", "Without arguments: the fleet file and all below its folder.",
-       make_validate},
+      {"validate", G::setting_up, "[FILE|FOLDER...]", "check fleet, unit and plan files",
+       "Without arguments: the fleet file and all below its folder.", make_validate},
       {"seal", G::setting_up, "FOLDER [--key KEY] [-o FILE]", "make a release of a unit folder",
        "--key signs it (a private key, or a public key whose private half is in ssh-agent). --out FILE (or -o FILE) also writes the\n"
        "release as one file, for `ripcord apply FILE` elsewhere.",
@@ -52,7 +53,8 @@ const std::vector<CommandInfo>& commands() {
 }
 
 std::string help_overview(const Style& style) {
-  std::string out = style.paint(Tone::bold, "ripcord") + " rolls a sealed release through a fleet in stages, and can always pull it back.\n\n";
+  std::string out =
+      style.paint(Tone::bold, "ripcord") + " rolls a sealed release through a fleet in stages, and can always pull it back.\n\n";
   out += "usage: ripcord [-f FLEET] [-o text|json|jsonl] [-q] COMMAND ...\n";
   const std::pair<CommandInfo::Group, const char*> groups[] = {{CommandInfo::Group::everyday, "Everyday"},
                                                                {CommandInfo::Group::steering, "Steering a rollout"},

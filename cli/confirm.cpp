@@ -18,14 +18,17 @@ void confirm(Context& c, const Confirmation& given, const std::string& question,
     auto name = given.fleet_name;
     if (!name) {
       if (!out.can_ask())
-        throw Error(fmt::format("fleet '{}' is protected, and there is no terminal to ask at", fleet.name), "name it with --fleet-name " + shell_quote(fleet.name) + "; nothing was changed", Exit::refused);
+        throw Error(fmt::format("fleet '{}' is protected, and there is no terminal to ask at", fleet.name),
+                    "name it with --fleet-name " + shell_quote(fleet.name) + "; nothing was changed", Exit::refused);
       name = out.ask(fmt::format("fleet '{}' is protected; type its name to go on: ", fleet.name));
     }
     if (*name != fleet.name)
       throw Error(fmt::format("this is fleet '{}', not '{}'", fleet.name, *name), "nothing was changed", Exit::refused);
   }
   if (given.yes) return;
-  if (!out.can_ask()) throw Error("not confirmed, and there is no terminal to ask at", "say -y to go on without a question; nothing was changed", Exit::refused);
+  if (!out.can_ask())
+    throw Error("not confirmed, and there is no terminal to ask at", "say -y to go on without a question; nothing was changed",
+                Exit::refused);
   auto answer = out.ask(question + " [y/N] ");
   if (answer != "y" && answer != "Y" && answer != "yes") throw Error("not confirmed", "nothing was changed", Exit::refused);
 }

@@ -9,8 +9,8 @@
 namespace ripcord::cli {
 
 struct Confirmation {
-  bool yes = false;                        // -y
-  std::optional<std::string> fleet_name;   // --fleet-name, for protected fleets
+  bool yes = false;                       // -y
+  std::optional<std::string> fleet_name;  // --fleet-name, for protected fleets
   void declare(Arguments& a, bool with_fleet_name);
 };
 

@@ -68,7 +68,8 @@ const Fleet& Context::fleet() {
   if (fleet_) return *fleet_;
   if (!has_fleet_file())
     throw Error(fmt::format("there is no fleet file '{}'", fleet_path()),
-                "name it with -f FILE or RIPCORD_FLEET, or make an example with `ripcord init`", options_.fleet ? Exit::invalid_file : Exit::error);
+                "name it with -f FILE or RIPCORD_FLEET, or make an example with `ripcord init`",
+                options_.fleet ? Exit::invalid_file : Exit::error);
   fleet_ = load_fleet(fleet_path());
   return *fleet_;
 }
@@ -100,9 +101,7 @@ HostPorts& Context::ports() {
 
 std::string Context::spool_folder() { return fleet().folder + "/.ripcord/spool"; }
 
-std::string Context::command(const std::string& words) const {
-  return out_.program + " " + words;
-}
+std::string Context::command(const std::string& words) const { return out_.program + " " + words; }
 
 std::vector<LedgerEntry> Context::entries() {
   std::vector<LedgerEntry> all;

@@ -35,7 +35,7 @@ class Context {
   bool has_fleet_file() const;
   const Fleet& fleet();
   const ReleaseStore& store() { return store_for_writing(); }
-  ReleaseStore& store_for_writing();       // without a fleet file: ./.ripcord/store
+  ReleaseStore& store_for_writing();  // without a fleet file: ./.ripcord/store
   Ledger& ledger();
   HostPorts& ports();
   std::string spool_folder();
@@ -48,7 +48,7 @@ class Context {
   // "ripcord -f demo/fleet.yaml resume storefront": what a person can paste.
   std::string command(const std::string& words) const;
 
-  std::vector<LedgerEntry> entries();      // the whole ledger
+  std::vector<LedgerEntry> entries();                                 // the whole ledger
   std::vector<LedgerEntry> append(std::vector<json::object> bodies);  // durable when it returns
 
   // Runs a task on the loop to its end.

@@ -28,14 +28,17 @@ class Doctor : public Command {
 
   Exit run(Context& c) override {
     const auto& fleet = c.fleet();
-    good("fleet", fmt::format("{}: {} in {}", fleet.name, count_of(fleet.hosts.size(), "host"), count_of(fleet.datacenters.size(), "datacenter")));
+    good("fleet",
+         fmt::format("{}: {} in {}", fleet.name, count_of(fleet.hosts.size(), "host"), count_of(fleet.datacenters.size(), "datacenter")));
     this_machine(c);
     hosts(c);
     return report(c);
   }
 
  private:
-  void good(std::string what, std::string detail) { checks_.push_back({std::move(what), std::move(detail), "", Check::Result::ok, Exit::done}); }
+  void good(std::string what, std::string detail) {
+    checks_.push_back({std::move(what), std::move(detail), "", Check::Result::ok, Exit::done});
+  }
   void warn(std::string what, std::string detail, std::string cure) {
     checks_.push_back({std::move(what), std::move(detail), std::move(cure), Check::Result::warning, Exit::done});
   }
@@ -90,7 +93,8 @@ class Doctor : public Command {
       if (h.trust != "required") trusting.push_back(l.host->name);
       auto skew = h.wall_ms - now.ms;
       if (skew > 30000 || skew < -30000)
-        warn(l.host->name, fmt::format("its clock is {} {}", format_duration(Millis(std::abs(skew))), skew > 0 ? "ahead" : "behind"), "run a time service (chrony, systemd-timesyncd) on it");
+        warn(l.host->name, fmt::format("its clock is {} {}", format_duration(Millis(std::abs(skew))), skew > 0 ? "ahead" : "behind"),
+             "run a time service (chrony, systemd-timesyncd) on it");
       if (auto found = l.host->labels.find("arch"); found != l.host->labels.end() && found->second != h.arch)
         warn(l.host->name, fmt::format("the fleet file says arch {}, and it is {}", found->second, h.arch), "correct the label");
     }
@@ -116,7 +120,12 @@ class Doctor : public Command {
       const bool ok = k.result == Check::Result::ok, failed = k.result == Check::Result::failed;
       if (failed) exit = first ? k.exit : worst(exit, k.exit), first = false;
       if (!out.text()) {
-        items.push_back(json::object{{"check", k.what}, {"result", ok ? "ok" : failed ? "failed" : "warning"}, {"detail", k.detail}, {"cure", k.cure}});
+        items.push_back(json::object{{"check", k.what},
+                                     {"result", ok       ? "ok"
+                                                : failed ? "failed"
+                                                         : "warning"},
+                                     {"detail", k.detail},
+                                     {"cure", k.cure}});
         continue;
       }
       auto tone = ok ? Tone::good : failed ? Tone::bad : Tone::warn;

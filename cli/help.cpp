@@ -48,7 +48,8 @@ class Version : public Command {
       c.out().warn(e.what());
     }
     if (!c.out().text()) {
-      c.out().print_json(json::object{{"ripcord", RIPCORD_VERSION}, {"protocol", kProtocol}, {"host_program", path}, {"host_program_digest", digest}});
+      c.out().print_json(
+          json::object{{"ripcord", RIPCORD_VERSION}, {"protocol", kProtocol}, {"host_program", path}, {"host_program_digest", digest}});
       return Exit::done;
     }
     c.out().print("ripcord " RIPCORD_VERSION);

@@ -21,8 +21,15 @@ class History : public Command {
     if (!out.text()) {
       json::array items;
       for (const auto& l : lines)
-        items.push_back(json::object{{"seq", l.seq}, {"time", l.time}, {"who", l.who}, {"machine", l.machine}, {"kind", l.kind}, {"rollout", l.rollout},
-                                     {"unit", l.unit}, {"what", l.what}, {"why", l.why}});
+        items.push_back(json::object{{"seq", l.seq},
+                                     {"time", l.time},
+                                     {"who", l.who},
+                                     {"machine", l.machine},
+                                     {"kind", l.kind},
+                                     {"rollout", l.rollout},
+                                     {"unit", l.unit},
+                                     {"what", l.what},
+                                     {"why", l.why}});
       out.print_list("history", items);
       return Exit::done;
     }

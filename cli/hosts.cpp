@@ -58,7 +58,8 @@ class Hosts : public Command {
       return exit;
     }
     for (const auto& line : table.render(out.style)) out.print(line);
-    if (lost > 0) out.note(fmt::format("{} of {} did not answer; `{}` tells the cure", lost, count_of(hosts.size(), "host"), c.command("doctor")));
+    if (lost > 0)
+      out.note(fmt::format("{} of {} did not answer; `{}` tells the cure", lost, count_of(hosts.size(), "host"), c.command("doctor")));
     return exit;
   }
 

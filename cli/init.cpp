@@ -15,7 +15,8 @@ struct Template {
 };
 
 constexpr Template kFiles[] = {
-    {"fleet.yaml", 0644, R"(# Which hosts there are, and how to reach them. This fleet is local: each host is a folder below hosts/, with real
+    {"fleet.yaml", 0644,
+     R"(# Which hosts there are, and how to reach them. This fleet is local: each host is a folder below hosts/, with real
 # processes, so that everything can be tried on one machine. For servers: take out `link: local`, and give addresses
 # (`web-[01:20]: {address: "10.0.0.[1:20]"}`) or names that ssh knows.
 fleet: demo
@@ -68,7 +69,8 @@ greeting="Hello from ${datacenter}"
     {"hello/config/datacenter/fra/hello.conf.tmpl", 0644, R"(# Replaces the common one in this datacenter.
 greeting="Hallo aus ${datacenter}"
 )"},
-    {"plans/hello.yaml", 0644, R"(# How releases of hello go through the fleet. Without this file the ladder is used: one host, one host in each datacenter,
+    {"plans/hello.yaml", 0644,
+     R"(# How releases of hello go through the fleet. Without this file the ladder is used: one host, one host in each datacenter,
 # one whole datacenter, everyone.
 unit: hello
 stages:
@@ -102,8 +104,9 @@ class Init : public Command {
     for (const auto& f : kFiles)
       if (exists(at(f.path))) there.push_back(at(f.path));
     if (!there.empty())
-      throw Error(fmt::format("nothing is overwritten, and {} there already: {}", there.size() == 1 ? "this is" : "these are", join(there, ", ")),
-                  "name another folder: `ripcord init FOLDER`", Exit::refused);
+      throw Error(
+          fmt::format("nothing is overwritten, and {} there already: {}", there.size() == 1 ? "this is" : "these are", join(there, ", ")),
+          "name another folder: `ripcord init FOLDER`", Exit::refused);
     json::array made;
     for (const auto& f : kFiles) {
       make_dirs(parent_dir(absolute_path(at(f.path))), 0755);

@@ -34,7 +34,7 @@ struct Interrupts::State {
   Fd in, out;
   FdWatch watch;
   bool over = false;
-  struct sigaction before[3] {};
+  struct sigaction before[3]{};
 
   static Task<> listen(std::shared_ptr<State> self) {
     while (!self->over && first_signal == 0) co_await self->watch.wait(true, false, self->clock, self->clock.elapsed() + Millis(3600000));
@@ -67,6 +67,8 @@ Interrupts::~Interrupts() {
 
 int Interrupts::caught() const { return first_signal; }
 
-std::string signal_name(int signal) { return signal == SIGINT ? "Ctrl-C" : signal == SIGTERM ? "SIGTERM" : signal == SIGHUP ? "SIGHUP" : "a signal"; }
+std::string signal_name(int signal) {
+  return signal == SIGINT ? "Ctrl-C" : signal == SIGTERM ? "SIGTERM" : signal == SIGHUP ? "SIGHUP" : "a signal";
+}
 
 }  // namespace ripcord::cli

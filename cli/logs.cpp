@@ -39,7 +39,8 @@ class Logs : public Command {
       out.print_list("logs", items);
       return Exit::done;
     }
-    if (found.empty()) out.note(fmt::format("nothing failed{}{}: no output was kept", host_ ? " on " + *host_ : "", all_ ? "" : " in rollout " + id));
+    if (found.empty())
+      out.note(fmt::format("nothing failed{}{}: no output was kept", host_ ? " on " + *host_ : "", all_ ? "" : " in rollout " + id));
     for (const auto* e : found) print(out, e->body);
     return Exit::done;
   }

@@ -9,14 +9,17 @@ namespace ripcord::cli {
 std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {
   auto selector = Selector::parse(limit.value_or("all"));
   auto hosts = c.fleet().select(selector);
-  if (hosts.empty()) throw Error(fmt::format("--limit '{}' matches no host of fleet '{}'", escape_terminal(limit.value_or("all")), c.fleet().name), {}, Exit::refused);
+  if (hosts.empty())
+    throw Error(fmt::format("--limit '{}' matches no host of fleet '{}'", escape_terminal(limit.value_or("all")), c.fleet().name), {},
+                Exit::refused);
   return hosts;
 }
 
 std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
   UnitRef ref{unit.empty() ? "none" : unit};
   if (!unit.empty())
-    if (auto versions = c.store().versions(unit); !versions.empty()) ref.root = load_release(c.store(), versions.back().second).manifest.spec.root;
+    if (auto versions = c.store().versions(unit); !versions.empty())
+      ref.root = load_release(c.store(), versions.back().second).manifest.spec.root;
   return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), std::move(ref), verify, process, kLookWidth));
 }
 

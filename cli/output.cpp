@@ -31,8 +31,8 @@ std::string json_line(std::string_view serialized) {
     } else if (part.size() == 2) {
       out += fmt::format("\\u{:04x}", (b & 0x1F) << 6 | (static_cast<unsigned char>(part[1]) & 0x3F));
     } else if (part.size() == 3) {
-      out += fmt::format("\\u{:04x}", (b & 0x0F) << 12 | (static_cast<unsigned char>(part[1]) & 0x3F) << 6 |
-                                          (static_cast<unsigned char>(part[2]) & 0x3F));
+      out += fmt::format(
+          "\\u{:04x}", (b & 0x0F) << 12 | (static_cast<unsigned char>(part[1]) & 0x3F) << 6 | (static_cast<unsigned char>(part[2]) & 0x3F));
     } else {
       out += "\\ufffd";
     }

@@ -25,7 +25,7 @@ class Output {
  public:
   explicit Output(Streams streams) : streams_(streams) {}
   Format format = Format::text;
-  Style style;       // of stdout
+  Style style;  // of stdout
   bool quiet = false;
   std::string program = "ripcord";  // as a person would type it here, -f included
 
@@ -36,16 +36,16 @@ class Output {
 
   // Data. The text of print() is escaped but for newlines and colours that style made (print only what Line rendered, or plain words).
   void print(std::string_view line);
-  void print_json(const json::value& value);     // one line; under jsonl behind the version line
+  void print_json(const json::value& value);  // one line; under jsonl behind the version line
   // A list: json gives {name: [...]}, jsonl the version line and one line an item.
   void print_list(std::string_view name, const json::array& items);
-  void version_line();                           // {"ripcord":"0.1.0","format":1}, once
+  void version_line();  // {"ripcord":"0.1.0","format":1}, once
 
-  void note(std::string_view text);              // people's notes on stderr; not with -q
-  void hint(std::string_view text);              // "  hint: …"
-  void warn(std::string_view text);              // also with -q
-  void error(const Error& e);                    // stderr, and {"error":{…}} on stdout when it is JSON
-  std::string ask(std::string_view question);    // one line from the terminal; "" at its end
+  void note(std::string_view text);            // people's notes on stderr; not with -q
+  void hint(std::string_view text);            // "  hint: …"
+  void warn(std::string_view text);            // also with -q
+  void error(const Error& e);                  // stderr, and {"error":{…}} on stdout when it is JSON
+  std::string ask(std::string_view question);  // one line from the terminal; "" at its end
 
  private:
   Streams streams_;

@@ -72,7 +72,8 @@ class PlanCommand : public Command {
     report_findings(c, preflight);
     if (file_) {
       write_file_durable(*file_, save_plan(preflight), 0644);
-      out.note(fmt::format("saved; `{}` does just this, and refuses when a host has changed since", c.command("apply " + shell_quote(*file_))));
+      out.note(
+          fmt::format("saved; `{}` does just this, and refuses when a host has changed since", c.command("apply " + shell_quote(*file_))));
     }
     return detailed_ && !preflight.nothing_to_do ? Exit::drift : Exit::done;
   }

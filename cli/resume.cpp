@@ -27,9 +27,11 @@ class Resume : public Command {
     if (!runner.alive(c.now()) || run_.take_over) return resume_rollout(c, std::move(state), why_, run_);
     if (!state.paused)
       throw Error(fmt::format("it is running: {} has it", runner.text()),
-                  fmt::format("`{}` follows it; --take-over fences that process off and goes on here", c.command("status -w " + *unit_)), Exit::held);
+                  fmt::format("`{}` follows it; --take-over fences that process off and goes on here", c.command("status -w " + *unit_)),
+                  Exit::held);
     std::vector<json::object> bodies;
-    bodies.push_back({{"kind", "rollout.resumed"}, {"rollout", state.spec().id}, {"unit", state.spec().unit}, {"by", "person"}, {"why", why_}});
+    bodies.push_back(
+        {{"kind", "rollout.resumed"}, {"rollout", state.spec().id}, {"unit", state.spec().unit}, {"by", "person"}, {"why", why_}});
     auto entries = c.append(std::move(bodies));
     if (c.out().text()) c.out().print(escape_terminal(fmt::format("{} {}: resumed", state.spec().unit, state.spec().version)));
     else c.out().print_json(entries.back().body);
@@ -51,7 +53,8 @@ class Resume : public Command {
       auto state = open_rollout(entries, unit);
       if (!state) continue;
       auto v = verdict(*state, c.now());
-      if (runner_of(c, unit).alive(c.now()) || v.waiting == Waiting::paused || v.waiting == Waiting::approval || v.waiting == Waiting::halted) {
+      if (runner_of(c, unit).alive(c.now()) || v.waiting == Waiting::paused || v.waiting == Waiting::approval ||
+          v.waiting == Waiting::halted) {
         c.out().note(v.text);
         exit = worst(exit, Exit::waiting);
         continue;

@@ -90,7 +90,8 @@ class Rollback : public Command {
   }
 
   static std::string sentence(const RollbackLine& l) {
-    return fmt::format("{} {}{}{}", l.host, to_text(l.result), l.result == RollbackLine::Result::returned ? " to " + version(l.target) : "", l.detail.empty() ? "" : ": " + l.detail);
+    return fmt::format("{} {}{}{}", l.host, to_text(l.result), l.result == RollbackLine::Result::returned ? " to " + version(l.target) : "",
+                       l.detail.empty() ? "" : ": " + l.detail);
   }
 
   static json::object line_json(const RollbackLine& l) {
@@ -115,14 +116,23 @@ class Rollback : public Command {
   void report(Context& c, const RollbackResult& r) {
     auto& out = c.out();
     if (out.format == Format::jsonl) {
-      out.print_json(json::object{{"kind", "rollback.end"}, {"exit", static_cast<int>(r.exit)}, {"op", r.op}, {"undone_rollout", r.undone_rollout}, {"in_ledger", r.ledger_written}});
+      out.print_json(json::object{{"kind", "rollback.end"},
+                                  {"exit", static_cast<int>(r.exit)},
+                                  {"op", r.op},
+                                  {"undone_rollout", r.undone_rollout},
+                                  {"in_ledger", r.ledger_written}});
       return;
     }
     if (out.format == Format::json) {
       json::array lines;
       for (const auto& l : r.lines) lines.push_back(line_json(l));
-      out.print_json(json::object{{"unit", unit_}, {"exit", static_cast<int>(r.exit)}, {"op", r.op}, {"undone_rollout", r.undone_rollout}, {"dry_run", options_.dry_run},
-                                  {"in_ledger", r.ledger_written}, {"hosts", std::move(lines)}});
+      out.print_json(json::object{{"unit", unit_},
+                                  {"exit", static_cast<int>(r.exit)},
+                                  {"op", r.op},
+                                  {"undone_rollout", r.undone_rollout},
+                                  {"dry_run", options_.dry_run},
+                                  {"in_ledger", r.ledger_written},
+                                  {"hosts", std::move(lines)}});
       return;
     }
     print_table(out, r, options_.dry_run);
@@ -133,7 +143,11 @@ class Rollback : public Command {
     }
     auto undone = r.undone_rollout.empty() ? "" : " (undoes rollout " + r.undone_rollout + ")";
     if (options_.dry_run) out.note(fmt::format("{} would return{}; nothing was changed", count_of(returned, "host"), undone));
-    else out.note(fmt::format("{} returned{}{}", count_of(returned, "host"), undone, trouble ? fmt::format("; {} did not: say `{}` again once they answer", count_of(trouble, "host"), c.command("rollback " + unit_)) : ""));
+    else
+      out.note(fmt::format(
+          "{} returned{}{}", count_of(returned, "host"), undone,
+          trouble ? fmt::format("; {} did not: say `{}` again once they answer", count_of(trouble, "host"), c.command("rollback " + unit_))
+                  : ""));
   }
 
   std::string unit_;

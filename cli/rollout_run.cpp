@@ -31,7 +31,8 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
     signal = interrupts.caught();
   }
   auto state = fold_rollout(c.entries(), id);
-  if (!state) throw Error(fmt::format("rollout {} is not in the ledger any more", id), "look at the ledger file before going on", Exit::integrity);
+  if (!state)
+    throw Error(fmt::format("rollout {} is not in the ledger any more", id), "look at the ledger file before going on", Exit::integrity);
   if (signal != 0 && state->ending == Ending::open) exit = static_cast<Exit>(128 + signal);
   view.finish(*state, runner_of(c, unit), exit, c.now());
   return exit;

@@ -61,10 +61,11 @@ void apply_output(const GlobalOptions& o, const CommandInfo& info, Output& out, 
     return;
   }
   auto near = did_you_mean(o.output, {"text", "json", "jsonl"});
-  throw Error(fmt::format("unknown output format '{}'{}", escape_terminal(o.output), near ? fmt::format(", did you mean '{}'?", *near) : ""),
-              info.writes_file ? "formats are text, json and jsonl; a file's name needs a '.' or a '/', as in './" + o.output + "'"
-                               : "formats are text, json and jsonl",
-              Exit::usage);
+  throw Error(
+      fmt::format("unknown output format '{}'{}", escape_terminal(o.output), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+      info.writes_file ? "formats are text, json and jsonl; a file's name needs a '.' or a '/', as in './" + o.output + "'"
+                       : "formats are text, json and jsonl",
+      Exit::usage);
 }
 
 Exit dispatch(std::vector<std::string> words, Output& out) {

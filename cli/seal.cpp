@@ -25,16 +25,21 @@ class Seal : public Command {
     if (!kept.signature.empty()) signer = verify_seal(kept.bytes, kept.signature, "", kSealNamespace, c.now()).fingerprint;
     if (file_) c.store().export_file(sealed.digest, *file_);
     auto name = spec.unit + "@" + spec.version;
-    if (how_.key && sealed.already && kept.signature.empty()) c.out().warn(name + " was sealed before without a signature, and stays so: a new version can be signed");
-    if (!c.has_fleet_file()) c.out().note("there is no fleet file here: the release is in ./.ripcord/store" + (file_ ? " and in " + *file_ : std::string()));
+    if (how_.key && sealed.already && kept.signature.empty())
+      c.out().warn(name + " was sealed before without a signature, and stays so: a new version can be signed");
+    if (!c.has_fleet_file())
+      c.out().note("there is no fleet file here: the release is in ./.ripcord/store" + (file_ ? " and in " + *file_ : std::string()));
     if (!c.out().text()) {
-      json::object o{{"unit", spec.unit}, {"version", spec.version}, {"manifest", sealed.digest.hex()}, {"files", sealed.files}, {"bytes", sealed.bytes},
-                     {"new_objects", sealed.new_objects}, {"already", sealed.already}, {"signed_by", signer}};
+      json::object o{{"unit", spec.unit},         {"version", spec.version}, {"manifest", sealed.digest.hex()},
+                     {"files", sealed.files},     {"bytes", sealed.bytes},   {"new_objects", sealed.new_objects},
+                     {"already", sealed.already}, {"signed_by", signer}};
       o["file"] = file_ ? json::value(*file_) : json::value(nullptr);
       c.out().print_json(o);
       return Exit::done;
     }
-    auto line = [&](const char* what, const std::string& value) { c.out().print(Line().cell(what, 9, Tone::dim).add(value).render(c.out().style)); };
+    auto line = [&](const char* what, const std::string& value) {
+      c.out().print(Line().cell(what, 9, Tone::dim).add(value).render(c.out().style));
+    };
     c.out().print(Line().add(name, Tone::bold).add(sealed.already ? "  sealed before, unchanged" : "  sealed").render(c.out().style));
     line("digest", sealed.digest.hex());
     line("content", fmt::format("{}, {}", count_of(sealed.files, "file"), format_size(sealed.bytes)));

@@ -42,8 +42,14 @@ class Show : public Command {
     json::object labels;
     for (const auto& [key, value] : h.labels) labels[key] = value;
     if (!out.text()) {
-      out.print_json(json::object{{"host", h.name}, {"datacenter", h.datacenter}, {"address", h.address.address}, {"port", h.address.port},
-                                  {"user", h.address.user}, {"folder", h.address.folder}, {"labels", std::move(labels)}, {"line", h.line}});
+      out.print_json(json::object{{"host", h.name},
+                                  {"datacenter", h.datacenter},
+                                  {"address", h.address.address},
+                                  {"port", h.address.port},
+                                  {"user", h.address.user},
+                                  {"folder", h.address.folder},
+                                  {"labels", std::move(labels)},
+                                  {"line", h.line}});
       return Exit::done;
     }
     out.print(Line().add(h.name, Tone::bold).add(fmt::format("  {}:{}", c.fleet().file, h.line), Tone::dim).render(out.style));
@@ -63,13 +69,18 @@ class Show : public Command {
     auto r = load_release(c.store(), digest);
     const auto& spec = r.manifest.spec;
     auto& out = c.out();
-    auto signer = r.sealed.signature.empty() ? std::string() : verify_seal(r.sealed.bytes, r.sealed.signature, "", kSealNamespace, c.now()).fingerprint;
+    auto signer = r.sealed.signature.empty() ? std::string()
+                                             : verify_seal(r.sealed.bytes, r.sealed.signature, "", kSealNamespace, c.now()).fingerprint;
     std::uint64_t bytes = 0, files = 0;
     json::array entries;
     for (const auto& e : r.manifest.entries) {
       bytes += e.size;
       files += e.kind == SourceEntry::Kind::file;
-      json::object o{{"path", e.path}, {"mode", fmt::format("{:04o}", e.mode)}, {"kind", e.kind == SourceEntry::Kind::file ? "file" : e.kind == SourceEntry::Kind::link ? "link" : "dir"}};
+      json::object o{{"path", e.path},
+                     {"mode", fmt::format("{:04o}", e.mode)},
+                     {"kind", e.kind == SourceEntry::Kind::file   ? "file"
+                              : e.kind == SourceEntry::Kind::link ? "link"
+                                                                  : "dir"}};
       if (e.kind == SourceEntry::Kind::file) {
         o["size"] = e.size;
         o["sha256"] = e.digest.hex();
@@ -78,11 +89,19 @@ class Show : public Command {
       entries.push_back(std::move(o));
     }
     if (!out.text()) {
-      out.print_json(json::object{{"unit", spec.unit}, {"version", spec.version}, {"manifest", digest.hex()}, {"signed_by", signer}, {"files", files},
-                                  {"bytes", bytes}, {"spec", to_json(spec)}, {"entries", std::move(entries)}});
+      out.print_json(json::object{{"unit", spec.unit},
+                                  {"version", spec.version},
+                                  {"manifest", digest.hex()},
+                                  {"signed_by", signer},
+                                  {"files", files},
+                                  {"bytes", bytes},
+                                  {"spec", to_json(spec)},
+                                  {"entries", std::move(entries)}});
       return Exit::done;
     }
-    auto field = [&](const char* name, const std::string& value) { out.print(Line().cell(name, 10, Tone::dim).add(value).render(out.style)); };
+    auto field = [&](const char* name, const std::string& value) {
+      out.print(Line().cell(name, 10, Tone::dim).add(value).render(out.style));
+    };
     out.print(Line().add(spec.unit + "@" + spec.version, Tone::bold).render(out.style));
     field("digest", digest.hex());
     field("signed", signer.empty() ? "no" : "by " + signer);
@@ -94,7 +113,9 @@ class Show : public Command {
     field("content", fmt::format("{}, {}", count_of(files, "file"), format_size(bytes)));
     for (const auto& e : r.manifest.entries) {
       Line line;
-      line.add(fmt::format("  {:04o} ", e.mode), Tone::dim).cell(e.kind == SourceEntry::Kind::file ? format_size(e.size) : "", 11, Tone::dim).add(e.path);
+      line.add(fmt::format("  {:04o} ", e.mode), Tone::dim)
+          .cell(e.kind == SourceEntry::Kind::file ? format_size(e.size) : "", 11, Tone::dim)
+          .add(e.path);
       if (e.kind == SourceEntry::Kind::dir) line.add("/");
       if (e.kind == SourceEntry::Kind::link) line.add(" -> " + e.target);
       out.print(line.render(out.style));

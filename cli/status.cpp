@@ -82,7 +82,8 @@ class Status : public Command {
     }
     if (!out.text()) out.print_list("rollouts", all);
     else if (units.empty()) out.print("no rollout yet");
-    if (units.empty()) out.note(fmt::format("`{}` seals a release and `{}` rolls it out", c.command("seal FOLDER"), c.command("apply UNIT")));
+    if (units.empty())
+      out.note(fmt::format("`{}` seals a release and `{}` rolls it out", c.command("seal FOLDER"), c.command("apply UNIT")));
     return exit;
   }
 
@@ -102,7 +103,9 @@ class Status : public Command {
     for (const auto& line : tree_lines(*state, c.now(), options)) out.print(line);
     out.print("");
     const auto& spec = state->spec();
-    auto field = [&](const char* name, const std::string& value) { out.print(Line().cell(name, 9, Tone::dim).add(value).render(out.style)); };
+    auto field = [&](const char* name, const std::string& value) {
+      out.print(Line().cell(name, 9, Tone::dim).add(value).render(out.style));
+    };
     field("rollout", spec.id);
     field("started", fmt::format("{} by {}{}", short_time(state->began, c.now()), spec.who, spec.why.empty() ? "" : ": " + spec.why));
     if (state->ending == Ending::open) field("run by", runner.alive(c.now()) ? runner.text() : "no process");

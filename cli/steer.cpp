@@ -59,14 +59,17 @@ class Steer : public Command {
         body["kind"] = "rollout.paused";
         break;
       case Wish::promote:
-        if (!in_stage || !s.stages()[static_cast<std::size_t>(at)].started || s.rolling_back) throw refuse("no stage is running that could be promoted");
+        if (!in_stage || !s.stages()[static_cast<std::size_t>(at)].started || s.rolling_back)
+          throw refuse("no stage is running that could be promoted");
         body["kind"] = "rollout.promoted";
         body["stage"] = at;
         break;
       case Wish::approve: {
         int stage = -1;  // the current one, or the next that asks for it
         for (int i = at; i < static_cast<int>(spec.stages.size()) && stage < 0; ++i)
-          if (spec.stages[static_cast<std::size_t>(i)].approval && !s.stages()[static_cast<std::size_t>(i)].approved && !s.stages()[static_cast<std::size_t>(i)].started) stage = i;
+          if (spec.stages[static_cast<std::size_t>(i)].approval && !s.stages()[static_cast<std::size_t>(i)].approved &&
+              !s.stages()[static_cast<std::size_t>(i)].started)
+            stage = i;
         if (stage < 0 || s.rolling_back) throw refuse("no stage waits for approval");
         body["kind"] = "rollout.approved";
         body["stage"] = stage;
@@ -99,10 +102,13 @@ class Steer : public Command {
         std::vector<std::string> names;
         for (const auto& h : s.spec().hosts) names.push_back(h.name);
         auto near = did_you_mean(name, names);
-        throw Error(fmt::format("host '{}' is not part of this rollout{}", escape_terminal(name), near ? fmt::format(", did you mean '{}'?", *near) : ""), {}, Exit::refused);
+        throw Error(fmt::format("host '{}' is not part of this rollout{}", escape_terminal(name),
+                                near ? fmt::format(", did you mean '{}'?", *near) : ""),
+                    {}, Exit::refused);
       }
       if (std::find(can.begin(), can.end(), name) == can.end())
-        throw Error(fmt::format("host '{}' is {}: there is nothing to retry", name, to_text(s.hosts()[static_cast<std::size_t>(i)].phase)), {}, Exit::refused);
+        throw Error(fmt::format("host '{}' is {}: there is nothing to retry", name, to_text(s.hosts()[static_cast<std::size_t>(i)].phase)),
+                    {}, Exit::refused);
     }
     return hosts_;
   }
@@ -111,7 +117,8 @@ class Steer : public Command {
     auto& out = c.out();
     if (!out.text()) {
       json::object o = body;
-      o["runner"] = alive ? json::value(json::object{{"who", runner.lease->who}, {"machine", runner.lease->machine}}) : json::value(nullptr);
+      o["runner"] =
+          alive ? json::value(json::object{{"who", runner.lease->who}, {"machine", runner.lease->machine}}) : json::value(nullptr);
       out.print_json(o);
     } else {
       out.print(escape_terminal(fmt::format("{} {}: {}", s.spec().unit, s.spec().version, what)));

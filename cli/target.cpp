@@ -40,7 +40,8 @@ ReleaseStore::Sealed seal_folder(Context& c, const std::string& folder, const Se
   if (sealed.already || !c.has_fleet_file()) return sealed;
   const auto& spec = sealed.manifest.spec;
   json::object entry{{"kind", "release.sealed"}, {"unit", spec.unit}, {"version", spec.version}, {"manifest", sealed.digest.hex()}};
-  entry["signed_by"] = signature.empty() ? "" : verify_seal(c.store().sealed(sealed.digest).bytes, signature, "", kSealNamespace, c.now()).fingerprint;
+  entry["signed_by"] =
+      signature.empty() ? "" : verify_seal(c.store().sealed(sealed.digest).bytes, signature, "", kSealNamespace, c.now()).fingerprint;
   std::vector<json::object> bodies;
   bodies.push_back(std::move(entry));
   c.append(std::move(bodies));
@@ -52,7 +53,8 @@ Digest find_release(const ReleaseStore& store, const std::string& unit, const st
   if (versions.empty()) {
     auto units = store.units();
     auto near = did_you_mean(unit, units);
-    throw Error(fmt::format("no release of unit '{}' is sealed here{}", escape_terminal(unit), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+    throw Error(fmt::format("no release of unit '{}' is sealed here{}", escape_terminal(unit),
+                            near ? fmt::format(", did you mean '{}'?", *near) : ""),
                 units.empty() ? "`ripcord seal FOLDER` makes one" : "sealed units: " + join(units, ", "), Exit::refused);
   }
   if (!version) return versions.back().second;
@@ -62,7 +64,8 @@ Digest find_release(const ReleaseStore& store, const std::string& unit, const st
     names.push_back(name);
   }
   auto near = did_you_mean(*version, names);
-  throw Error(fmt::format("{}@{} is not sealed here{}", escape_terminal(unit), escape_terminal(*version), near ? fmt::format(", did you mean '{}'?", *near) : ""),
+  throw Error(fmt::format("{}@{} is not sealed here{}", escape_terminal(unit), escape_terminal(*version),
+                          near ? fmt::format(", did you mean '{}'?", *near) : ""),
               fmt::format("sealed versions of {}: {}", unit, join(names, ", ")), Exit::refused);
 }
 
@@ -77,7 +80,8 @@ Digest resolve_release(Context& c, const std::string& target, const Sealing& how
   if (names_folder(c, target)) {
     auto sealed = seal_folder(c, target, how);
     const auto& spec = sealed.manifest.spec;
-    c.out().note(fmt::format("{} {}@{} ({})", sealed.already ? "sealed before:" : "sealed", spec.unit, spec.version, sealed.digest.short_hex()));
+    c.out().note(
+        fmt::format("{} {}@{} ({})", sealed.already ? "sealed before:" : "sealed", spec.unit, spec.version, sealed.digest.short_hex()));
     return sealed.digest;
   }
   if (is_file(target)) {
@@ -87,7 +91,8 @@ Digest resolve_release(Context& c, const std::string& target, const Sealing& how
     return c.store_for_writing().import_file(target);
   }
   if (looks_like_path(target))
-    throw Error(fmt::format("there is no '{}'", escape_terminal(target)), "TARGET is UNIT, UNIT@VERSION, a unit folder, a release file or a saved plan", Exit::refused);
+    throw Error(fmt::format("there is no '{}'", escape_terminal(target)),
+                "TARGET is UNIT, UNIT@VERSION, a unit folder, a release file or a saved plan", Exit::refused);
   auto at = target.find('@');
   if (at == std::string::npos) return find_release(c.store(), target, std::nullopt);
   return find_release(c.store(), target.substr(0, at), target.substr(at + 1));
@@ -142,7 +147,8 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   if (options.limit) {
     preflight.limit = Selector::parse(*options.limit);
     if (std::none_of(hosts.begin(), hosts.end(), [&](const Host* h) { return preflight.limit->matches(h->labels); }))
-      throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit), {}, Exit::refused);
+      throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit),
+                  {}, Exit::refused);
   }
   UnitRef ref{unit.unit, unit.root};
   p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
@@ -155,9 +161,11 @@ void refuse_open_rollouts(Context& c, const std::string& unit, const std::vector
   auto refuse = [&](const RolloutState& s, const std::string& what) {
     auto runner = runner_of(c, s.spec().unit);
     auto who = runner.alive(c.now()) ? "run by " + runner.text() : "started by " + s.spec().who + ", and no process runs it now";
-    throw Error(fmt::format("{}: {}; rollout {}, {}, since {}", what, verdict(s, c.now()).text, s.spec().id, who, short_time(s.began, c.now())),
-                fmt::format("`{}` goes on with it, `{}` brings its hosts back", c.command("resume " + s.spec().unit), c.command("abort " + s.spec().unit)),
-                Exit::held);
+    throw Error(
+        fmt::format("{}: {}; rollout {}, {}, since {}", what, verdict(s, c.now()).text, s.spec().id, who, short_time(s.began, c.now())),
+        fmt::format("`{}` goes on with it, `{}` brings its hosts back", c.command("resume " + s.spec().unit),
+                    c.command("abort " + s.spec().unit)),
+        Exit::held);
   };
   if (auto open = open_rollout(entries, unit)) refuse(*open, fmt::format("unit '{}' has an open rollout", unit));
   std::set<std::string> units;

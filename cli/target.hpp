@@ -34,7 +34,7 @@ struct PlanOptions {
 // Everything that apply knows before it acts.
 struct Prepared {
   ReleaseOnHand release;
-  std::string plan_name;           // file, or "ladder"
+  std::string plan_name;  // file, or "ladder"
   std::vector<HostLook> looks;
   Preflight preflight;
 };

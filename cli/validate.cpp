@@ -20,11 +20,15 @@ struct Found {
   std::string path;  // unit: its folder
 };
 
-bool has_key(const std::string& text, const std::string& key) { return text.starts_with(key + ":") || text.find("\n" + key + ":") != std::string::npos; }
+bool has_key(const std::string& text, const std::string& key) {
+  return text.starts_with(key + ":") || text.find("\n" + key + ":") != std::string::npos;
+}
 
 class Validate : public Command {
  public:
-  void declare(Arguments& a) override { a.positionals("FILE|FOLDER", given_, "what to check; else the fleet file and everything below its folder"); }
+  void declare(Arguments& a) override {
+    a.positionals("FILE|FOLDER", given_, "what to check; else the fleet file and everything below its folder");
+  }
 
   Exit run(Context& c) override {
     auto found = what_to_check(c);
@@ -37,7 +41,9 @@ class Validate : public Command {
   std::vector<Found> what_to_check(Context& c) {
     std::vector<Found> found;
     if (given_.empty()) {
-      if (!c.has_fleet_file()) throw Error(fmt::format("there is no fleet file '{}'", c.fleet_path()), "name files to check, or make an example with `ripcord init`", Exit::invalid_file);
+      if (!c.has_fleet_file())
+        throw Error(fmt::format("there is no fleet file '{}'", c.fleet_path()),
+                    "name files to check, or make an example with `ripcord init`", Exit::invalid_file);
       found.push_back({Found::Kind::fleet, c.fleet_path()});
       below(parent_dir(c.fleet_path()), found, 0);
       return found;
@@ -81,7 +87,8 @@ class Validate : public Command {
     try {
       if (f.kind == Found::Kind::fleet) {
         fleet_ = load_fleet(f.path);
-        good(f.path, fmt::format("fleet {}: {} in {}", fleet_->name, count_of(fleet_->hosts.size(), "host"), count_of(fleet_->datacenters.size(), "datacenter")));
+        good(f.path, fmt::format("fleet {}: {} in {}", fleet_->name, count_of(fleet_->hosts.size(), "host"),
+                                 count_of(fleet_->datacenters.size(), "datacenter")));
       } else if (f.kind == Found::Kind::unit) {
         auto unit = load_unit(f.path);
         auto place = f.path + "/unit.yaml";
@@ -130,7 +137,11 @@ class Validate : public Command {
         for (const auto& line : split(l.what, '\n')) out.print(escape_terminal(line));
         continue;
       }
-      out.print(Line().cell(l.result == 'o' ? "ok" : "skip", 6, l.result == 'o' ? Tone::good : Tone::warn).add(l.path + "  ").add(l.what, Tone::dim).render(out.style));
+      out.print(Line()
+                    .cell(l.result == 'o' ? "ok" : "skip", 6, l.result == 'o' ? Tone::good : Tone::warn)
+                    .add(l.path + "  ")
+                    .add(l.what, Tone::dim)
+                    .render(out.style));
     }
     if (lines_.empty()) out.note("nothing to check was found");
     return failed ? Exit::invalid_file : Exit::done;

@@ -24,7 +24,9 @@ std::vector<std::string> hosts_of_stage(const RolloutSpec& spec, std::size_t sta
 
 std::string stage_rules(const StageSpec& s, std::size_t hosts) {
   std::string out;
-  if (hosts > 1) out = fmt::format("{} at once{}", std::min<int>(s.max_parallel, static_cast<int>(hosts)), s.slow_start && s.max_parallel > 1 ? ", starting slowly" : "");
+  if (hosts > 1)
+    out = fmt::format("{} at once{}", std::min<int>(s.max_parallel, static_cast<int>(hosts)),
+                      s.slow_start && s.max_parallel > 1 ? ", starting slowly" : "");
   if (s.max_unavailable > 0 && hosts > 1) out += fmt::format(", at most {} of a domain down", s.max_unavailable);
   if (s.approval) out += std::string(out.empty() ? "" : ", ") + "needs approval";
   if (s.bake.count() > 0) out += std::string(out.empty() ? "" : ", ") + "then bakes " + format_duration(s.bake);
@@ -45,7 +47,8 @@ std::string window_words(const RolloutSpec& spec, WallTime now) {
 }  // namespace
 
 std::string budget_words(const RolloutSpec& spec) {
-  return fmt::format("stops at the {} failed host; {} of {} may be unreachable", ordinal(spec.max_failures), spec.max_unreachable, spec.hosts.size());
+  return fmt::format("stops at the {} failed host; {} of {} may be unreachable", ordinal(spec.max_failures), spec.max_unreachable,
+                     spec.hosts.size());
 }
 
 std::string plan_in_short(const Preflight& p) {
@@ -57,7 +60,9 @@ std::vector<std::string> plan_lines(const Preflight& p, const std::string& plan_
   const auto& spec = p.spec;
   std::vector<std::string> out;
   auto put = [&](const Line& line) { out.push_back(line.render(style)); };
-  auto field = [&](const char* name, const std::string& value, Tone tone = Tone::plain) { put(Line().cell(name, 12, Tone::dim).add(value, tone)); };
+  auto field = [&](const char* name, const std::string& value, Tone tone = Tone::plain) {
+    put(Line().cell(name, 12, Tone::dim).add(value, tone));
+  };
 
   put(Line().add(plan_in_short(p), Tone::bold).add(spec.hotfix ? "  (hotfix)" : "", Tone::warn));
   out.push_back("");
@@ -65,16 +70,22 @@ std::vector<std::string> plan_lines(const Preflight& p, const std::string& plan_
   for (const auto& s : spec.stages) names = std::max(names, columns(s.name));
   for (std::size_t i = 0; i < spec.stages.size(); ++i) {
     auto hosts = hosts_of_stage(spec, i);
-    put(Line().add("  ").cell(spec.stages[i].name, names + 2, Tone::bold).cell(count_of(hosts.size(), "host"), 11).add(stage_rules(spec.stages[i], hosts.size())));
+    put(Line()
+            .add("  ")
+            .cell(spec.stages[i].name, names + 2, Tone::bold)
+            .cell(count_of(hosts.size(), "host"), 11)
+            .add(stage_rules(spec.stages[i], hosts.size())));
     put(Line().add("  ").cell("", names + 2).add(compress_hosts(hosts), Tone::dim));
   }
   out.push_back("");
   for (const auto& g : p.groups) {
-    std::string files = g.files_added + g.files_changed + g.files_removed == 0
-                            ? "no file differs"
-                            : fmt::format("{} changed, {} added, {} removed", count_of(g.files_changed, "file"), g.files_added, g.files_removed);
+    std::string files =
+        g.files_added + g.files_changed + g.files_removed == 0
+            ? "no file differs"
+            : fmt::format("{} changed, {} added, {} removed", count_of(g.files_changed, "file"), g.files_added, g.files_removed);
     put(Line().add(fmt::format("{} -> {}", g.from, g.to), Tone::active).add(" on " + count_of(g.hosts.size(), "host")));
-    put(Line().add(fmt::format("  {}; at most {} to each; restarts {}", files, format_size(g.bytes), g.restarts.empty() ? "nothing" : join(g.restarts, ", "))));
+    put(Line().add(fmt::format("  {}; at most {} to each; restarts {}", files, format_size(g.bytes),
+                               g.restarts.empty() ? "nothing" : join(g.restarts, ", "))));
     put(Line().add("  " + compress_hosts(g.hosts), Tone::dim));
   }
   std::vector<std::string> unchanged, away;
@@ -92,8 +103,9 @@ std::vector<std::string> plan_lines(const Preflight& p, const std::string& plan_
   field("window", window_words(spec, now));
   field("sends", "at most " + format_size(p.bytes_to_send) + " in all, before compression");
   field("takes", "about " + (p.estimated.count() ? format_duration(p.estimated) : "no time"));
-  field("no way back", p.no_way_back.empty() ? "nowhere: every host can return to what it runs"
-                                              : compress_hosts(p.no_way_back) + ": nothing runs there yet; going back means stopping it",
+  field("no way back",
+        p.no_way_back.empty() ? "nowhere: every host can return to what it runs"
+                              : compress_hosts(p.no_way_back) + ": nothing runs there yet; going back means stopping it",
         p.no_way_back.empty() ? Tone::plain : Tone::warn);
   return out;
 }
@@ -104,12 +116,23 @@ json::object plan_json(const Preflight& p, const std::string& plan_name, WallTim
   json::array stages, groups, findings;
   for (std::size_t i = 0; i < spec.stages.size(); ++i) {
     const auto& s = spec.stages[i];
-    stages.push_back(json::object{{"name", s.name}, {"hosts", to_json_array(hosts_of_stage(spec, i))}, {"max_parallel", s.max_parallel},
-                                  {"slow_start", s.slow_start}, {"max_unavailable", s.max_unavailable}, {"bake_ms", s.bake.count()}, {"approval", s.approval}});
+    stages.push_back(json::object{{"name", s.name},
+                                  {"hosts", to_json_array(hosts_of_stage(spec, i))},
+                                  {"max_parallel", s.max_parallel},
+                                  {"slow_start", s.slow_start},
+                                  {"max_unavailable", s.max_unavailable},
+                                  {"bake_ms", s.bake.count()},
+                                  {"approval", s.approval}});
   }
   for (const auto& g : p.groups)
-    groups.push_back(json::object{{"from", g.from}, {"to", g.to}, {"hosts", to_json_array(g.hosts)}, {"files_changed", g.files_changed},
-                                  {"files_added", g.files_added}, {"files_removed", g.files_removed}, {"bytes", g.bytes}, {"restarts", to_json_array(g.restarts)}});
+    groups.push_back(json::object{{"from", g.from},
+                                  {"to", g.to},
+                                  {"hosts", to_json_array(g.hosts)},
+                                  {"files_changed", g.files_changed},
+                                  {"files_added", g.files_added},
+                                  {"files_removed", g.files_removed},
+                                  {"bytes", g.bytes},
+                                  {"restarts", to_json_array(g.restarts)}});
   for (const auto& f : p.findings)
     findings.push_back(json::object{{"host", f.host}, {"what", f.what}, {"blocks", f.blocks}, {"exit", static_cast<int>(f.exit)}});
   json::object result{{"plan", plan_name},

@@ -30,7 +30,12 @@ void each_character(std::string_view text, F f) {
 
 std::string Style::paint(Tone tone, std::string_view text) const {
   if (!color || tone == Tone::plain || text.empty()) return std::string(text);
-  const char* code = tone == Tone::bold ? "1" : tone == Tone::dim ? "2" : tone == Tone::good ? "32" : tone == Tone::bad ? "31" : tone == Tone::warn ? "33" : "36";
+  const char* code = tone == Tone::bold   ? "1"
+                     : tone == Tone::dim  ? "2"
+                     : tone == Tone::good ? "32"
+                     : tone == Tone::bad  ? "31"
+                     : tone == Tone::warn ? "33"
+                                          : "36";
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }
 

@@ -21,9 +21,9 @@ std::string pad_to(std::string text, std::size_t width);
 
 class Line {
  public:
-  Line& add(std::string_view text, Tone tone = Tone::plain);                     // escaped
-  Line& cell(std::string_view text, std::size_t width, Tone tone = Tone::plain); // padded to width
-  std::string render(const Style& style, std::size_t width = 0) const;           // 0: as wide as it is; no blanks at the end
+  Line& add(std::string_view text, Tone tone = Tone::plain);                      // escaped
+  Line& cell(std::string_view text, std::size_t width, Tone tone = Tone::plain);  // padded to width
+  std::string render(const Style& style, std::size_t width = 0) const;            // 0: as wide as it is; no blanks at the end
  private:
   struct Part {
     std::string text;

@@ -10,7 +10,8 @@ namespace {
 enum class Detail { counts, runs, hosts };
 
 constexpr HostPhase kInTrouble[] = {HostPhase::stuck, HostPhase::failed, HostPhase::unknown, HostPhase::unreachable};
-constexpr HostPhase kOthers[] = {HostPhase::returning, HostPhase::returned, HostPhase::activating, HostPhase::staged, HostPhase::waiting, HostPhase::confirmed};
+constexpr HostPhase kOthers[] = {HostPhase::returning, HostPhase::returned, HostPhase::activating,
+                                 HostPhase::staged,    HostPhase::waiting,  HostPhase::confirmed};
 
 const char* sign_of(HostPhase phase, bool unicode) {
   switch (phase) {
@@ -81,7 +82,10 @@ struct Painter {
         auto names = hosts_in(state, p, i);
         if (names.empty()) continue;
         Line line;
-        line.add("    ").add(sign_of(p, options.style.unicode), tone_of(p)).add(fmt::format(" {} {}: ", names.size(), to_text(p)), tone_of(p)).add(compress_hosts(names));
+        line.add("    ")
+            .add(sign_of(p, options.style.unicode), tone_of(p))
+            .add(fmt::format(" {} {}: ", names.size(), to_text(p)), tone_of(p))
+            .add(compress_hosts(names));
         put(line);
       }
     }
@@ -97,7 +101,8 @@ struct Painter {
     if (h.phase == HostPhase::confirmed && plan.unchanged) word = "already ran " + plan.to.version;
     if (h.phase == HostPhase::returned) word = "returned to " + (plan.from ? plan.from->version : "nothing");
     if (auto step = options.steps.find(plan.name);
-        step != options.steps.end() && (h.phase == HostPhase::activating || h.phase == HostPhase::waiting || h.phase == HostPhase::returning))
+        step != options.steps.end() &&
+        (h.phase == HostPhase::activating || h.phase == HostPhase::waiting || h.phase == HostPhase::returning))
       word += " (" + step->second + ")";
     line.add(word, tone_of(h.phase));
     if (!h.reason.empty() && h.phase != HostPhase::confirmed) line.add(": " + h.reason);

@@ -11,9 +11,9 @@
 
 namespace ripcord::cli {
 
-std::string time_of_day(WallTime t);                   // "12:30:01", local
-std::string short_time(WallTime t, WallTime now);      // "12:30" today, else "2026-11-20 12:30"
-std::string local_time(const std::string& utc);        // of an entry's time: "2026-11-20 12:30:01"; as it is when it is no time
+std::string time_of_day(WallTime t);               // "12:30:01", local
+std::string short_time(WallTime t, WallTime now);  // "12:30" today, else "2026-11-20 12:30"
+std::string local_time(const std::string& utc);    // of an entry's time: "2026-11-20 12:30:01"; as it is when it is no time
 
 // "web-[01:04], api-1": runs of names, each of which expand_range reads back.
 std::string compress_hosts(const std::vector<std::string>& names);

@@ -1,0 +1,108 @@
+// One line for each kind of ledger entry.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/view/words.hpp"
+
+namespace ripcord::cli {
+namespace {
+
+// A member that is a release, a version, or nothing.
+std::string release_word(const json::object& body, std::string_view key) {
+  auto* v = body.if_contains(key);
+  if (!v || v->is_null()) return "nothing";
+  if (v->is_string()) {
+    // a release folder, "1.1-0123456789ab", is its version for people
+    std::string text(v->as_string());
+    auto dash = text.rfind('-');
+    bool folder =
+        dash != std::string::npos && text.size() - dash == 13 && text.find_first_not_of("0123456789abcdef", dash + 1) == std::string::npos;
+    return folder ? text.substr(0, dash) : text;
+  }
+  if (v->is_object()) return get_string_or(v->as_object(), "version", "?");
+  return "?";
+}
+
+std::string took(const json::object& body) {
+  const auto* steps = find_object(body, "step_ms");
+  if (!steps) return "";
+  std::int64_t sum = 0;
+  for (const auto& [name, ms] : *steps)
+    if (ms.is_int64()) sum += ms.as_int64();
+  return sum > 0 ? " in " + format_duration(Millis(sum)) : "";
+}
+
+std::string because(const std::string& why) { return why.empty() ? "" : ": " + why; }
+
+std::string stage_name(const RolloutState& s, std::int64_t i) {
+  return i >= 0 && i < static_cast<std::int64_t>(s.spec().stages.size()) ? s.spec().stages[static_cast<std::size_t>(i)].name : "?";
+}
+
+}  // namespace
+
+std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
+  const auto& b = entry.body;
+  const auto kind = get_string_or(b, "kind", "");
+  const auto& spec = s.spec();
+  const auto host = get_string_or(b, "host", "");
+  const auto why = get_string_or(b, "why", ""), reason = get_string_or(b, "reason", "");
+  const auto who = get_string_or(b, "who", "?");
+  const auto stage = stage_name(s, get_int_or(b, "stage", -1));
+
+  if (kind == "rollout.started")
+    return Event{fmt::format("rollout {} of {} {} to {} in {}, by {}{}", spec.id, spec.unit, spec.version,
+                             count_of(spec.hosts.size(), "host"), count_of(spec.stages.size(), "stage"), spec.who, because(spec.why)),
+                 Tone::bold};
+  if (kind == "stage.started") {
+    auto i = get_int_or(b, "stage", -1);
+    auto n = i >= 0 && i < static_cast<std::int64_t>(s.stages().size()) ? s.stages()[static_cast<std::size_t>(i)].total : 0;
+    return Event{fmt::format("stage {} started: {}", stage, count_of(static_cast<std::size_t>(n), "host")), Tone::bold};
+  }
+  if (kind == "stage.baking") {
+    auto i = static_cast<std::size_t>(std::max<std::int64_t>(0, get_int_or(b, "stage", 0)));
+    auto bake = i < spec.stages.size() ? spec.stages[i].bake : Millis(0);
+    return Event{fmt::format("stage {} bakes for {}", stage, format_duration(bake)), Tone::active};
+  }
+  if (kind == "stage.passed") return Event{"stage " + stage + " passed", Tone::good};
+  if (kind == "host.staged")
+    return Event{
+        fmt::format("{} staged {} ({}, {})", host, spec.version, count_of(static_cast<std::size_t>(get_int_or(b, "files", 0)), "file"),
+                    format_size(static_cast<std::uint64_t>(get_int_or(b, "bytes", 0)))),
+        Tone::dim};
+  if (kind == "host.intent") {
+    if (get_bool_or(b, "forward", true))
+      return Event{fmt::format("{} activating {} (from {})", host, release_word(b, "to"), release_word(b, "from")), Tone::active};
+    return Event{fmt::format("{} going back to {}", host, release_word(b, "to")), Tone::warn};
+  }
+  if (kind == "host.confirmed") return Event{fmt::format("{} confirmed {}{}", host, spec.version, took(b)), Tone::good};
+  if (kind == "host.failed") {
+    auto step = get_string_or(b, "failed_step", "");
+    return Event{fmt::format("{} failed{}{}", host, step.empty() ? "" : " at " + step, because(reason)), Tone::bad};
+  }
+  if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, because(reason)), Tone::warn};
+  if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, because(reason)), Tone::warn};
+  if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, because(reason)), Tone::bad};
+  if (kind == "host.returned") return Event{fmt::format("{} returned to {}", host, release_word(b, "to")), Tone::warn};
+  if (kind == "host.stuck") return Event{fmt::format("{} needs a person{}", host, because(reason)), Tone::bad};
+  if (kind == "rollout.rolling_back") return Event{"rolling back" + because(why), Tone::bad};
+  if (kind == "rollout.paused") {
+    auto by = get_string_or(b, "by", "person");
+    return Event{fmt::format("paused by {}{}", by == "person" ? who : by == "signal" ? "a signal" : "policy", because(why)), Tone::warn};
+  }
+  if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
+  if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
+  if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + because(why), Tone::bold};
+  if (kind == "rollout.aborted") return Event{"aborted by " + who + because(why), Tone::bad};
+  if (kind == "rollout.retried") return Event{"retried by " + who + ": " + compress_hosts(get_strings_or_empty(b, "hosts")), Tone::bold};
+  if (kind == "rollout.ended") {
+    auto owed = get_strings_or_empty(b, "owed");
+    auto outcome = get_string_or(b, "outcome", "?");
+    std::replace(outcome.begin(), outcome.end(), '_', ' ');
+    return Event{outcome + because(why) + (owed.empty() ? "" : ", owed: " + compress_hosts(owed)),
+                 outcome == "completed" ? Tone::good : Tone::bad};
+  }
+  return std::nullopt;
+}
+
+}  // namespace ripcord::cli
