@@ -92,6 +92,11 @@ SystemClock::SystemClock(Loop& loop) : timer_(std::make_shared<Timer>(loop, this
 SystemClock::~SystemClock() {
   timer_->clock = nullptr;
   timer_->timer.cancel();
+  // Whoever still waits is let go now: a task that a run cut short leaves suspended is destroyed with the loop, after the clock,
+  // and would cancel its timer then.
+  auto pending = std::move(queue_);
+  queue_.clear();
+  for (auto& [when, due] : pending) due.fire();
 }
 
 void SystemClock::head_changed() { timer_->arm(queue_.begin()->first - boot_now().us); }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 #include "core/base/error.hpp"
 
@@ -16,7 +17,6 @@ namespace ripcord {
 namespace {
 
 constexpr std::uint64_t kOutputLimit = 4u << 20;
-constexpr Millis kReapSlice{3600 * 1000};
 
 // posix_spawn, because fork in a process with threads and a large heap is slow and deadlock-prone.
 class SpawnPlan {
@@ -73,6 +73,7 @@ struct Child::State {
   Clock& clock;
   pid_t pid;
   Fd pidfd;                      // becomes readable when the child ends
+  ManualClock never{WallTime{}};  // for reap(), which waits as long as it takes and may do so longer than the real clock lives
   std::optional<FdWatch> watch;  // after pidfd: goes first
   std::optional<int> status;
 
@@ -100,7 +101,7 @@ Child::~Child() {
 }
 
 Task<> Child::reap(std::shared_ptr<State> state) {
-  while (state->watch && !state->look()) co_await state->watch->wait(true, false, state->clock, state->clock.elapsed() + kReapSlice);
+  while (state->watch && !state->look()) co_await state->watch->wait(true, false, state->never, Elapsed{INT64_MAX});
 }
 
 pid_t Child::pid() const { return state_->pid; }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
@@ -18,7 +19,7 @@ namespace ripcord {
 namespace {
 
 constexpr std::size_t kErrorTail = 4096, kChunk = 64 * 1024;
-constexpr Millis kWriteStall{30000}, kStart{15000}, kSlice{3600 * 1000};
+constexpr Millis kWriteStall{30000}, kStart{15000};
 
 LinkError closed(const std::string& who, const std::string& doing) {
   return LinkError(LinkFault::unreachable, "closed", fmt::format("the program of '{}' ended while {}", who, doing),
@@ -33,6 +34,7 @@ struct Pipe {
   Clock& clock;
   std::string who;
   Fd socket, errors;
+  ManualClock never{WallTime{}};  // the reader of standard error has no deadline
   FdWatch watch, error_watch;     // after the descriptors: go first
   std::unique_ptr<Child> child;
   std::string error_tail;
@@ -59,7 +61,7 @@ struct Pipe {
 
 // A full pipe would stop the program, so somebody reads it always.
 Task<> keep_reading_errors(std::shared_ptr<Pipe> pipe) {
-  while (!pipe->shut && pipe->read_errors()) co_await pipe->error_watch.wait(true, false, pipe->clock, pipe->clock.elapsed() + kSlice);
+  while (!pipe->shut && pipe->read_errors()) co_await pipe->error_watch.wait(true, false, pipe->never, Elapsed{INT64_MAX});
 }
 
 class LocalChannel : public Channel {

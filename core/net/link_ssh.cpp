@@ -51,7 +51,7 @@ class SshLink : public Link {
   SshLink(Loop& loop, Clock& clock, SshSettings settings, std::vector<Program> programs)
       : clock_(clock), settings_(std::move(settings)), config_(loop, clock, settings_.config, settings_.cache_dir),
         door_(loop, clock, settings_, config_.config()), helpers_(clock, std::move(programs), settings_.timeouts.start, settings_.stall),
-        opening_(static_cast<std::size_t>(std::max(1, settings_.max_sessions))) {}
+        opening_(std::make_shared<Slots>(static_cast<std::size_t>(std::max(1, settings_.max_sessions)))) {}
 
   Task<std::unique_ptr<Channel>> open(HostAddress host, std::string first) override;
 
@@ -64,7 +64,7 @@ class SshLink : public Link {
   SshConfig config_;
   SshDoor door_;
   SshHelpers helpers_;
-  Slots opening_;
+  std::shared_ptr<Slots> opening_;  // shared: a task that holds a slot may outlive the link, when a run is cut short
   std::minstd_rand random_{std::random_device{}()};
 };
 
@@ -109,7 +109,8 @@ Task<std::unique_ptr<Channel>> SshLink::open_inside(HostAddress host, std::strin
   check_address(host);
   if (host.port == 0) host.port = settings_.port;
   if (host.user.empty()) host.user = settings_.user;
-  auto turn = co_await opening_.acquire();
+  auto opening = opening_;
+  auto turn = co_await opening->acquire();
   auto to = co_await config_.resolve(host);
   auto place = HelperPlace::of(host, to.user);
   LinkTimings timings;

@@ -34,7 +34,7 @@ class KeyRing {
   std::map<std::string, FromFile> files_;
   std::map<std::string, std::shared_ptr<SshAgent>> agents_;
   std::map<std::string, std::vector<std::shared_ptr<SshKey>>> listed_;
-  Slots listing_{1};
+  std::shared_ptr<Slots> listing_ = std::make_shared<Slots>(1);  // shared: a task that waits may outlive the link
 };
 
 }  // namespace ripcord
