@@ -54,7 +54,14 @@ Context::Context(GlobalOptions options, Output& out)
   if (options_.fleet) out_.program += " -f " + shell_quote(*options_.fleet);
 }
 
-Context::~Context() = default;
+// What was cancelled comes to its end while everything it stands on is still there.
+Context::~Context() {
+  try {
+    if (loop_.stopped()) loop_.restart();
+    loop_.poll();
+  } catch (...) {  // nobody waits for it any more
+  }
+}
 
 std::string Context::fleet_path() const {
   if (options_.fleet) return *options_.fleet;

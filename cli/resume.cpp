@@ -27,7 +27,8 @@ class Resume : public Command {
     if (!runner.alive(c.now()) || run_.take_over) return resume_rollout(c, std::move(state), why_, run_);
     if (!state.paused)
       throw Error(fmt::format("it is running: {} has it", runner.text()),
-                  fmt::format("`{}` follows it; --take-over fences that process off and goes on here", c.command("status -w " + *unit_)),
+                  fmt::format("`{}` follows it; if that machine is lost, its lease runs out at {}, and --take-over does not wait for that",
+                              c.command("status -w " + *unit_), time_of_day(WallTime{runner.lease->expires_ms})),
                   Exit::held);
     std::vector<json::object> bodies;
     bodies.push_back(

@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "cli/holder.hpp"
 #include "cli/interrupts.hpp"
 #include "plans/history.hpp"
 
@@ -14,8 +15,8 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
          const std::function<Task<Exit>(Engine&)>& go) {
   EngineOptions options;
   options.no_wait = wanted.no_wait;
-  options.take_over = wanted.take_over;
-  options.holder = random_hex(8);
+  options.take_over = wanted.take_over || runner_of(c, unit).gone;
+  options.holder = holder_of_this_process();
   options.who = c.who();
   options.machine = c.machine();
   auto packs = store_packs(c.store());
@@ -54,7 +55,11 @@ Exit resume_rollout(Context& c, RolloutState state, std::string why, RunOptions 
   return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.resume(std::move(state), std::move(why)); });
 }
 
-Runner runner_of(Context& c, const std::string& unit) { return {c.ledger().store().lease(unit)}; }
+Runner runner_of(Context& c, const std::string& unit) {
+  Runner runner{c.ledger().store().lease(unit)};
+  runner.gone = runner.lease && holder_is_gone(runner.lease->holder);
+  return runner;
+}
 
 RolloutState require_open_rollout(Context& c, const std::string& unit) {
   auto entries = c.entries();

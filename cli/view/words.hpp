@@ -22,7 +22,8 @@ std::string count_of(std::size_t n, const std::string& noun);  // "1 host", "12 
 // Who runs a rollout, out of the lease row of its unit.
 struct Runner {
   std::optional<Lease> lease;
-  bool alive(WallTime now) const { return lease && lease->expires_ms > now.ms; }
+  bool gone = false;  // it ran on this machine, and its process is no more: nobody needs to wait for the lease to run out
+  bool alive(WallTime now) const { return lease && !gone && lease->expires_ms > now.ms; }
   std::string text() const;  // "ana on ops-1"
 };
 

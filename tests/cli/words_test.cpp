@@ -1,5 +1,6 @@
 #include "cli/view/words.hpp"
 
+#include "cli/holder.hpp"
 #include "cli/view/rollout_json.hpp"
 #include "cli/view/tree.hpp"
 #include "plans/fleet.hpp"
@@ -228,4 +229,24 @@ TEST_CASE("a rollout as JSON says what scripts need") {
   CHECK(o.at("hosts").as_array().at(1).as_object().at("stage") == "one-each");
   CHECK(o.at("runner").as_object().at("who") == "ana");
   CHECK(o.at("owed").as_array().size() == 4);
+}
+
+TEST_CASE("a holder is known to be gone only when that is sure") {
+  auto own = holder_of_this_process();
+  auto parts = split(own, '-');
+  REQUIRE(parts.size() == 5);
+  CHECK_FALSE(holder_is_gone(own));
+  CHECK(own != holder_of_this_process());
+  auto with = [&](std::size_t i, std::string value) {
+    auto p = parts;
+    p[i] = value;
+    return join(p, "-");
+  };
+  CHECK(holder_is_gone(with(3, "1")));         // that number is another process now
+  CHECK(holder_is_gone(with(2, "4194303")));   // nobody has it
+  CHECK_FALSE(holder_is_gone(with(0, "00000000")));
+  CHECK_FALSE(holder_is_gone(with(1, "1")));
+  CHECK_FALSE(holder_is_gone(with(2, "x")));
+  CHECK_FALSE(holder_is_gone("f00dfeedf00dfeed"));
+  CHECK_FALSE(holder_is_gone(""));
 }
