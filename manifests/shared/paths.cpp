@@ -93,13 +93,13 @@ constexpr Accent kLatin1[] = {
 template <class Say>
 void find_twins(const std::vector<std::string>& paths, Say say) {
   struct Seen {
-    std::string path;
+    std::string_view path;
     bool folder;
   };
   std::unordered_map<std::string, Seen> seen;
   seen.reserve(paths.size() * 2);
   auto add = [&](std::string_view path, bool folder) {
-    auto [at, fresh] = seen.try_emplace(fold_path(path), Seen{std::string(path), folder});
+    auto [at, fresh] = seen.try_emplace(fold_path(path), Seen{path, folder});
     if (fresh) return true;
     const Seen& other = at->second;
     if (other.path != path)
@@ -110,15 +110,15 @@ void find_twins(const std::vector<std::string>& paths, Say say) {
       say(fmt::format("'{}' is there twice", escape_terminal(path)));
     return false;
   };
+  std::string_view last_parent;
   for (const auto& given : paths) {
     bool folder = !given.empty() && given.back() == '/';
     std::string_view path(given.data(), given.size() - folder);
     add(path, folder);
-    // Sorted input means that most parents were just seen: stop at the first known one.
-    for (auto slash = path.rfind('/'); slash != std::string_view::npos; slash = path.rfind('/', slash - 1)) {
-      if (!add(path.substr(0, slash), true)) break;
-      if (slash == 0) break;
-    }
+    auto parent = path.substr(0, path.rfind('/') == std::string_view::npos ? 0 : path.rfind('/'));
+    if (parent == last_parent) continue;  // sorted: siblings stand together
+    last_parent = parent;
+    while (!parent.empty() && add(parent, true)) parent = parent.substr(0, parent.rfind('/') == std::string_view::npos ? 0 : parent.rfind('/'));
   }
 }
 
