@@ -28,7 +28,7 @@ struct Tree {
   Digest manifest;
   std::vector<TreeEntry> entries;  // sorted by path, every folder listed
   Digest digest;                   // SHA-256 of encode()
-  std::string encode() const;      // canonical text, one line an entry; docs/host-layout.md
+  std::string encode() const;      // canonical text, one line an entry; docs/release.md
   std::string folder() const { return ReleaseName::folder(version, digest); }
   std::uint64_t bytes() const;
 };
