@@ -77,9 +77,6 @@ stages:
   - name: canary
     hosts: 1
     bake: 3s          # keeps checking health this long before the next stage
-  - name: one-each
-    hosts: {count: 1, per: datacenter}
-    bake: 3s
   - name: everyone
     hosts: rest
     max_parallel: 10

@@ -69,7 +69,7 @@ class Validate : public Command {
     if (exists(folder + "/unit.yaml")) return found.push_back({Found::Kind::unit, folder});
     std::vector<fs::path> entries;
     std::error_code unreadable;
-    for (const auto& e : fs::directory_iterator(folder, unreadable)) entries.push_back(e.path());
+    for (const auto& e : fs::directory_iterator(folder, unreadable)) entries.push_back(e.path().lexically_normal());
     std::sort(entries.begin(), entries.end());
     for (const auto& path : entries) {
       auto name = path.filename().string();

@@ -116,7 +116,7 @@ TEST_CASE("init makes an example that validates, and never overwrites") {
   CHECK(checked.err == "");
   CHECK(checked.out == "ok    " + demo + "/fleet.yaml  fleet demo: 3 hosts in 2 datacenters\n" +
                            "ok    " + demo + "/hello/unit.yaml  unit hello@1.0 on 3 hosts\n" +
-                           "ok    " + demo + "/plans/hello.yaml  plan: 3 stages for unit hello\n");
+                           "ok    " + demo + "/plans/hello.yaml  plan: 2 stages for unit hello\n");
   CHECK(checked.exit == 0);
 
   auto before = read_file(demo + "/fleet.yaml");
