@@ -36,9 +36,9 @@ struct Manifest {
 // What may not be in a release, one sentence a finding, empty when all is well: hostile paths, twins, links that leave the
 // release, setuid without allow_setuid. Entries sorted by path.
 std::vector<std::string> check_entries(const UnitSpec& spec, const std::vector<SourceEntry>& entries);
-// Where a source path ends up in a release folder, whatever the host: below a code folder, or below a layer of config. nullopt:
-// on no host.
-std::optional<std::string> release_path_of(const UnitSpec& spec, std::string_view source_path);
+// Where a source path may end up in a release folder: below each code folder that holds it, or below a layer of config. Empty: on
+// no host.
+std::vector<std::string> release_paths_of(const UnitSpec& spec, std::string_view source_path);
 
 // A sealed manifest as it travels: bytes as stored, their digest, and the SSH signature over them ("" when unsigned).
 struct SealedManifest {

@@ -171,10 +171,11 @@ void check_no_twins(const std::vector<std::string>& sorted_paths) {
   find_twins(sorted_paths, [](const std::string& sentence) { throw Error(sentence + ": they cannot be in one release"); });
 }
 
-std::optional<std::string> release_path_of(const UnitSpec& spec, std::string_view source) {
+std::vector<std::string> release_paths_of(const UnitSpec& spec, std::string_view source) {
+  std::vector<std::string> paths;
   for (const auto& [arch, folder] : spec.code)
-    if (below(source, folder)) return std::string(source.substr(folder.size() + 1));
-  if (spec.config.empty() || !below(source, spec.config)) return std::nullopt;
+    if (below(source, folder)) paths.emplace_back(source.substr(folder.size() + 1));
+  if (spec.config.empty() || !below(source, spec.config)) return paths;
   auto rest = source.substr(spec.config.size() + 1);
   auto skip = [&rest] {
     auto slash = rest.find('/');
@@ -183,8 +184,8 @@ std::optional<std::string> release_path_of(const UnitSpec& spec, std::string_vie
     return name;
   };
   if (skip() != "common") skip();
-  if (rest.empty()) return std::nullopt;
-  return "config/" + std::string(rest);
+  if (!rest.empty()) paths.push_back("config/" + std::string(rest));
+  return paths;
 }
 
 std::vector<std::string> check_entries(const UnitSpec& spec, const std::vector<SourceEntry>& entries) {
@@ -198,11 +199,15 @@ std::vector<std::string> check_entries(const UnitSpec& spec, const std::vector<S
     }
     paths.push_back(e.kind == SourceEntry::Kind::dir ? e.path + "/" : e.path);
     if (e.kind == SourceEntry::Kind::link) {
-      // Judged where it will lie; a link that no host gets must at least stay in the unit's folder.
-      auto placed = release_path_of(spec, e.path);
-      const std::string& where = placed ? *placed : e.path;
-      const char* rule = link_rule(where, e.target);
-      if (!rule && is_persist_link(where, e.target)) rule = "it leads out of the release (persist: makes that link)";
+      // Judged everywhere it may lie (one folder of the unit may be within another); a link that no host gets must at least stay
+      // in the unit's folder.
+      auto places = release_paths_of(spec, e.path);
+      if (places.empty()) places.push_back(e.path);
+      const char* rule = nullptr;
+      for (const auto& place : places) {
+        if (!rule) rule = link_rule(place, e.target);
+        if (!rule && is_persist_link(place, e.target)) rule = "it leads out of the release (persist: makes that link)";
+      }
       if (rule)
         findings.push_back(fmt::format("symlink '{}' -> '{}': {}", name(), escape_terminal(std::string_view(e.target).substr(0, 1200)), rule));
     } else if ((e.mode & 06000) && !(spec.allow_setuid && e.kind == SourceEntry::Kind::file)) {
