@@ -20,8 +20,16 @@ StepResult failed(const StepContext& c, std::string_view step, std::string_view 
   return r;
 }
 
+// Why, in one line: what the host says, else the last line of what the failed step printed.
+std::string because_of(const ActivateReply& reply) {
+  if (!reply.state.detail.empty()) return ": " + reply.state.detail;
+  auto text = trim(reply.output);
+  auto line = trim(text.substr(text.find_last_of('\n') + 1));  // npos + 1 is 0
+  return line.empty() ? "" : fmt::format(": {}", line.substr(0, 200));
+}
+
 StepResult failed(const StepContext& c, const ActivateReply& reply) {
-  auto detail = reply.state.detail.empty() ? std::string() : ": " + reply.state.detail;
+  auto detail = because_of(reply);
   StepResult r = failed(c, reply.failed_step, fmt::format("{} failed{}", reply.failed_step.empty() ? "activation" : reply.failed_step, detail),
                         reply.state.phase == OpPhase::activated || reply.switched);
   r.entry["output"] = reply.output;
@@ -210,7 +218,8 @@ Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels 
   try {
     StageOffer offer{c.spec.unit_ref(), release.sealed.bytes, release.sealed.signature, std::move(labels)};
     StageReply reply = co_await c.port.stage_offer(std::move(offer));
-    if (!(reply.release == c.plan.to))
+    // A host that lacks template sources cannot know its tree before it has them.
+    if (!reply.release.tree.is_zero() && !(reply.release == c.plan.to))
       co_return failed(c, "stage",
                        fmt::format("the host makes tree {} of this release, and the plan says {}: labels or arch changed since the plan was made",
                                    reply.release.tree.short_hex(), c.plan.to.tree.short_hex()),
@@ -306,8 +315,7 @@ Task<StepResult> go_back_step(StepContext c) {
   }
   r.entry = host_entry(c, "host.stuck");
   r.entry["reason"] = refusal ? refusal->message()
-                              : fmt::format("going back: {} failed{}", back.reply.failed_step,
-                                            back.reply.state.detail.empty() ? "" : ": " + back.reply.state.detail);
+                              : fmt::format("going back: {} failed{}", back.reply.failed_step, because_of(back.reply));
   if (!refusal) {
     r.entry["failed_step"] = back.reply.failed_step;
     r.entry["output"] = back.reply.output;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 namespace ripcord {
 namespace {
@@ -197,26 +198,29 @@ struct Builder {
   }
 
   void group_changes() {
-    std::map<std::pair<std::string, Digest>, ChangeGroup> groups;
+    // By what a person would call the same change: the same two releases, and as many files and bytes. Trees differ from host to
+    // host as soon as a template names the host.
+    std::map<std::tuple<std::string, Digest, std::uint64_t, std::uint64_t, std::uint64_t>, ChangeGroup> groups;
     std::vector<std::string> services;
     for (const auto& s : release.manifest.spec.services) services.push_back(s.name);
     for (const auto& h : out.spec.hosts) {
       if (h.unchanged || h.away) continue;
       const auto& l = *by_name.at(h.name);
       auto from = from_text(release.manifest.spec.unit, h.from);
-      auto [at, fresh] = groups.try_emplace({from + (h.from ? h.from->tree.hex() : ""), h.to.tree});
-      auto& g = at->second;
-      if (fresh) {
-        g.from = from;
-        g.to = release.manifest.spec.unit + "@" + h.to.version;
-        const Tree* old = h.from ? old_tree(*h.from, *l.host, l.look->hello.arch) : nullptr;
-        compare(old, *wanted.at(h.name), g);
-        g.restarts = services;
-      }
+      ChangeGroup change;
+      change.from = from;
+      change.to = release.manifest.spec.unit + "@" + h.to.version;
+      change.restarts = services;
+      const Tree* old = h.from ? old_tree(*h.from, *l.host, l.look->hello.arch) : nullptr;
+      compare(old, *wanted.at(h.name), change);
+      auto key = std::tuple(from, h.from ? h.from->manifest : Digest{}, change.files_changed, change.files_added, change.files_removed);
+      auto& g = groups.try_emplace(key, change).first->second;
+      g.bytes = std::max(g.bytes, change.bytes);
       g.hosts.push_back(h.name);
-      out.bytes_to_send += g.bytes;
-      if (l.look->unit.free_bytes < 2 * g.bytes)
-        find(h.name, fmt::format("{} free, and the release needs up to {}", format_size(l.look->unit.free_bytes), format_size(g.bytes)), g.bytes > l.look->unit.free_bytes);
+      out.bytes_to_send += change.bytes;
+      if (l.look->unit.free_bytes < 2 * change.bytes)
+        find(h.name, fmt::format("{} free, and the release needs up to {}", format_size(l.look->unit.free_bytes), format_size(change.bytes)),
+             change.bytes > l.look->unit.free_bytes);
     }
     for (auto& [key, g] : groups) out.groups.push_back(std::move(g));
   }
