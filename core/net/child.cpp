@@ -101,7 +101,8 @@ Child::~Child() {
 }
 
 Task<> Child::reap(std::shared_ptr<State> state) {
-  while (state->watch && !state->look()) co_await state->watch->wait(true, false, state->never, Elapsed{INT64_MAX});
+  const Elapsed never{INT64_MAX};
+  while (state->watch && !state->look()) co_await state->watch->wait(true, false, state->never, never);
 }
 
 pid_t Child::pid() const { return state_->pid; }

@@ -61,7 +61,8 @@ struct Pipe {
 
 // A full pipe would stop the program, so somebody reads it always.
 Task<> keep_reading_errors(std::shared_ptr<Pipe> pipe) {
-  while (!pipe->shut && pipe->read_errors()) co_await pipe->error_watch.wait(true, false, pipe->never, Elapsed{INT64_MAX});
+  const Elapsed never{INT64_MAX};
+  while (!pipe->shut && pipe->read_errors()) co_await pipe->error_watch.wait(true, false, pipe->never, never);
 }
 
 class LocalChannel : public Channel {
