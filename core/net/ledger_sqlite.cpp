@@ -137,7 +137,7 @@ class SqliteLedger : public LedgerStore {
     origin["time"] = created;
     origin["who"] = "ripcord";
     origin["machine"] = machine_name();
-    origin["type"] = "ledger";
+    origin["kind"] = "ledger.created";
     origin["id"] = id;
     origin["format"] = kFormat;
     std::string line = json::serialize(origin);

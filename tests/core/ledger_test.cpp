@@ -39,7 +39,7 @@ struct Folder {
 
 json::object body(std::string type, std::int64_t n = 0) {
   json::object o;
-  o["type"] = std::move(type);
+  o["kind"] = std::move(type);
   o["n"] = n;
   return o;
 }
@@ -189,13 +189,13 @@ TEST_CASE("a new ledger starts with its own origin, and lines are what the forma
   REQUIRE(stored.size() == 2);
   CHECK(stored[0].seq == 1);
   CHECK(stored[0].line == "{\"seq\":1,\"prev\":\"" + bench.ledger.read(0, 1)[0].leaf.hex() +
-                              "\",\"time\":\"2026-11-20T12:00:00.123Z\",\"who\":\"alice\",\"machine\":\"desk\",\"type\":\"a\",\"n\":1}");
+                              "\",\"time\":\"2026-11-20T12:00:00.123Z\",\"who\":\"alice\",\"machine\":\"desk\",\"kind\":\"a\",\"n\":1}");
   auto all = bench.ledger.read(0);
   REQUIRE(all.size() == 3);
   CHECK(get_string(all[0].body, "id") == bench.ledger.id());
   CHECK(bench.ledger.id().size() == 32);
   CHECK(get_int(all[0].body, "format") == 1);
-  CHECK(get_string(all[0].body, "type") == "ledger");
+  CHECK(get_string(all[0].body, "kind") == "ledger.created");
   require_chain(all);
   CHECK(bench.ledger.read(2, 10).size() == 1);
   struct stat st {};
@@ -283,8 +283,8 @@ TEST_CASE("a refused guard fails its own caller, not the batch") {
   CHECK(messages[4].empty());
   auto all = bench.ledger.read(1);
   REQUIRE(all.size() == 2);
-  CHECK(get_string(all[0].body, "type") == "one");
-  CHECK(get_string(all[1].body, "type") == "five");
+  CHECK(get_string(all[0].body, "kind") == "one");
+  CHECK(get_string(all[1].body, "kind") == "five");
   require_chain(bench.ledger.read(0));
 }
 
