@@ -47,6 +47,7 @@ class SshdFleet {
   void freeze(int i);   // SIGSTOP to everything on it: connections are accepted by the kernel, nobody answers
   void thaw(int i);
   pid_t init(int i) const { return hosts_.at(static_cast<std::size_t>(i - 1)); }  // its pid 1; 0 when it is not running
+  std::vector<pid_t> processes(int i) const;  // all of its, with their numbers here
   int logins(int i) const;  // successful ones so far, by its sshd's log
 
  private:
@@ -55,7 +56,6 @@ class SshdFleet {
   void boot(int i);
   void wait_up(int i);
   void down();
-  std::vector<pid_t> processes(int i) const;
   std::string host(int i, const std::string& path = {}) const;
 
   SshdFleetOptions options_;
