@@ -143,9 +143,7 @@ Verdict verdict(const RolloutState& s, WallTime now) {
 std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, WallTime now) {
   const auto& unit = s.spec().unit;
   std::vector<NextStep> steps;
-  auto trouble = s.count(HostPhase::failed) + s.count(HostPhase::returned) + s.count(HostPhase::stuck) + s.count(HostPhase::unknown);
-  if (s.failures > 0 || (trouble > 0 && s.ending != Ending::completed))
-    steps.push_back({"logs " + unit, "shows the output of what failed"});
+  if (s.failures > 0 || s.count(HostPhase::stuck) > 0) steps.push_back({"logs " + unit, "shows the output of what failed"});
   if (s.ending == Ending::completed && !owed_hosts(s).empty())
     steps.push_back({"apply " + unit, "brings the hosts that are owed, once they answer"});
   if (s.ending == Ending::needs_person) {
