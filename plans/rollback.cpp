@@ -10,6 +10,8 @@
 namespace ripcord {
 namespace {
 
+constexpr std::string_view kFencedBy = "rb-";  // how the holder of a rollback begins
+
 std::string release_text(const std::optional<ReleaseId>& release) { return release ? release->folder() : "nothing"; }
 
 // Newest forward rollout in any reachable journal: by epoch, which only grows, then by time.
@@ -154,7 +156,7 @@ Task<RollbackResult> run_rollback(Loop& loop, Clock& clock, Ledger* ledger, std:
                                   const Fleet& fleet, std::vector<const Host*> hosts, UnitRef unit, RollbackOptions options,
                                   std::function<void(const RollbackLine&)> on_host) {
   if (options.limit) std::erase_if(hosts, [&](const Host* h) { return !options.limit->matches(h->labels); });
-  if (options.holder.empty()) options.holder = random_hex(8);
+  if (options.holder.empty()) options.holder = std::string(kFencedBy) + random_hex(8);
   auto looks = co_await look_at(loop, ports, hosts, unit, Verify::quick, false, static_cast<std::size_t>(options.max_parallel));
   auto plan = plan_rollback(looks, options.to_version);
 
@@ -183,7 +185,8 @@ Task<RollbackResult> run_rollback(Loop& loop, Clock& clock, Ledger* ledger, std:
   json::object started{{"kind", "rollback.started"}, {"fleet", fleet.name}, {"undoes", result.undone_rollout}, {"hosts", std::move(names)}, {"why", options.why}};
   if (options.to_version) started["version"] = *options.to_version;
   sink.describe(unit.unit, result.op);
-  bool anything = moving > 0;
+  // A host that a rollback fenced last has nothing to be fenced against: a second call changes nothing.
+  bool anything = moving > 0 || std::any_of(looks.begin(), looks.end(), [](const HostLook& l) { return l.look && !l.look->unit.holder.starts_with(kFencedBy); });
   if (anything) co_await sink.append(std::move(started));
 
   Run run{loop, clock, ports, unit, options, std::move(on_host), sink, result.op, epoch + 1, ledger_id, Slots(static_cast<std::size_t>(std::max(1, options.max_parallel)))};
