@@ -28,7 +28,6 @@ class Rollback : public Command {
   Exit run(Context& c) override {
     auto unit = find_unit(c);
     options_.who = c.who();
-    options_.holder = random_hex(8);
     if (limit_) options_.limit = Selector::parse(*limit_);
     Ledger* ledger = ledger_if_it_opens(c);
     auto& out = c.out();
