@@ -20,7 +20,9 @@ Operation& operation(UnitHistory& h, const JournalRecord& r) {
 void raise_epoch(UnitHistory& h, const JournalRecord& r) {
   h.epoch = std::max(h.epoch, get_int(r.body, "epoch"));
   h.holder = get_string(r.body, "holder");
-  if (auto ledger = get_string_or(r.body, "ledger_id", ""); !ledger.empty()) h.ledger_id = ledger;
+  // The cord may be pulled from a machine with a ledger of its own, or none: that does not make the unit its.
+  bool back = r.kind == "INTENT" && !get_bool(r.body, "forward");
+  if (auto ledger = get_string_or(r.body, "ledger_id", ""); !ledger.empty() && (h.ledger_id.empty() || !back)) h.ledger_id = ledger;
 }
 
 void begin_operation(UnitHistory& h, const JournalRecord& r) {
