@@ -143,6 +143,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   preflight.outside_window = options.outside_window;
   preflight.who = c.who();
   preflight.why = options.message.value_or("");
+  preflight.ledger_id = exists(c.fleet().ledger) ? c.ledger().id() : "";
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
   if (options.limit) {
     preflight.limit = Selector::parse(*options.limit);

@@ -71,6 +71,7 @@ struct Decider {
       if (lost || host(i).phase == HostPhase::stuck) owed.push_back(json::value(plan(i).name));
     }
     Exit code = mixed ? Exit::mixed : unknown ? Exit::unreachable : Exit::failed;
+    if (state.distrust) code = worst(code, Exit::integrity);
     record("rollout.ended", {{"outcome", mixed || unknown ? "needs_person" : "rolled_back"},
                              {"exit", static_cast<int>(code)},
                              {"why", state.rollback_why},
@@ -236,7 +237,7 @@ struct Decider {
     json::array owed;
     for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i)
       if (host(i).phase != HostPhase::confirmed) owed.push_back(json::value(plan(i).name));
-    Exit code = owed.empty() ? Exit::done : Exit::unreachable;
+    Exit code = owed.empty() ? Exit::done : state.distrust ? Exit::integrity : Exit::unreachable;
     record("rollout.ended", {{"outcome", "completed"}, {"exit", static_cast<int>(code)}, {"owed", std::move(owed)}});
   }
 };

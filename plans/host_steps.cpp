@@ -41,16 +41,27 @@ StepResult failed(const StepContext& c, const ActivateReply& reply) {
 StepResult nothing_changed(const StepContext& c, std::string_view step, const LinkError* link, const HostRefusal* refusal) {
   if (link && link->fault() == LinkFault::ours) return {{}, true, false, link->message()};
   if (refusal && refusal->code() == "fenced") return {{}, false, true, refusal->message()};
+  // Known to be out of order before the rollout began: owed, as a host that does not answer is, and no reason to take the others back.
+  bool as_before = c.plan.away && step == "stage";
+  if (as_before && ((link && link->fault() == LinkFault::host) || (refusal && refusal->code() != "untrusted"))) {
+    StepResult r;
+    r.entry = host_entry(c, "host.unreachable");
+    r.entry["reason"] = link ? link->message() : refusal->message();
+    r.entry["name"] = link ? link->name() : refusal->code();
+    return r;
+  }
   if (refusal) {
     auto r = failed(c, step, refusal->message(), false);
     r.entry["code"] = refusal->code();
     r.entry["hint"] = refusal->hint();
+    if (refusal->code() == "untrusted") r.entry["trust"] = true;
     return r;
   }
   if (link && (link->fault() == LinkFault::host || link->fault() == LinkFault::trust)) {
     auto r = failed(c, step, link->message(), false);
     r.entry["code"] = link->name();
     r.entry["hint"] = link->hint();
+    if (link->fault() == LinkFault::trust) r.entry["trust"] = true;
     return r;
   }
   StepResult r;

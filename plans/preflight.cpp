@@ -103,6 +103,10 @@ struct Builder {
     }
     if (l.look->hello.trust == "required" && release.sealed.signature.empty())
       find(name, "the host takes only signed releases, and this one is not signed; seal it with --key", true, Exit::integrity);
+    if (options.ledger_id && !o.ledger_id.empty() && o.ledger_id != *options.ledger_id)
+      find(name, fmt::format("unit '{}' of this host belongs to the ledger '{}', and here is {}; deploy with the ledger that it belongs to (`ledger:` in the fleet file)",
+                             release.manifest.spec.unit, o.ledger_id, options.ledger_id->empty() ? "none yet" : "'" + *options.ledger_id + "'"),
+           true, Exit::held);
     if (plan.demand_strong_deadman && l.look->hello.deadman != "strong")
       find(name, "the plan demands a strong dead-man switch, and this host has a weak one (no systemd)", true);
     auto skew = l.look->hello.wall_ms - now.ms;

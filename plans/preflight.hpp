@@ -84,6 +84,7 @@ struct PreflightOptions {
   std::string who, why;
   std::optional<Selector> limit;   // only these hosts; the others are owed
   Millis session_establishment{35000};
+  std::optional<std::string> ledger_id;   // what a host may say its unit belongs to; "": no ledger yet; nullopt: not asked
 };
 
 // Pure: from what was looked at to what will be done.

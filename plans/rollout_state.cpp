@@ -131,6 +131,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
     } else if (kind == "host.failed") {
       count_failure();
       host.switched = get_bool_or(b, "switched", false);
+      distrust = distrust || get_bool_or(b, "trust", false);
       move(i, HostPhase::failed);
       stage.last_progress = time;
     } else if (kind == "host.unhealthy") {

@@ -73,6 +73,7 @@ class RolloutState {
   std::string pause_why, pause_by;           // by: "person" | "policy" | "signal"
   std::string rollback_why;
   int failures = 0;                          // hosts that failed, counted once each; never goes down
+  bool distrust = false;                     // some host did not trust the seal, or was not trusted: the exit code is 9
   int unreachable = 0;
   Ending ending = Ending::open;
   int exit_code = 0;
