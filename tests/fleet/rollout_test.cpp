@@ -76,7 +76,7 @@ TEST_CASE("twelve hosts, three datacenters, four stages: every byte arrives; a s
   auto again = fleet.ripcord({"apply", "web@1.0", "-y"});
   CHECK(again.exit == 0);
   CHECK(again.output == "nothing to do: 12 hosts run web@1.0\n");
-  for (int i = 1; i <= 12; ++i) CHECK(fleet.snapshot(i) == before[static_cast<std::size_t>(i - 1)]);
+  for (int i = 1; i <= 12; ++i) CHECK(fleet.changed_since(i, before[static_cast<std::size_t>(i - 1)]) == "");
 
   WebUnit broken;
   broken.version = "1.1";
@@ -154,17 +154,37 @@ TEST_CASE("configuration alone; overlays and templates; a release file; a stale 
   CHECK(back.output.find("6 hosts returned (undoes rollout r-") != back.output.npos);
   CHECK(fleet.all_run("1.0"));
   std::vector<std::map<std::string, std::string>> before;
-  for (int i = 1; i <= 6; ++i) before.push_back(fleet.snapshot(i));
+  auto but_for_the_fence = [&](int i) {
+    auto files = fleet.snapshot(i);
+    for (const char* file : {"journal", "lock"}) files.erase(fleet.hosts.seen(i, std::string("/var/lib/ripcord/units/web/") + file));
+    return files;
+  };
+  for (int i = 1; i <= 6; ++i) before.push_back(but_for_the_fence(i));
   auto twice = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
   INFO(twice.output);
   CHECK(twice.exit == 0);
   CHECK(twice.output.find("0 hosts returned") != twice.output.npos);
-  for (int i = 1; i <= 6; ++i) CHECK(fleet.snapshot(i) == before[static_cast<std::size_t>(i - 1)]);
+  for (int i = 1; i <= 6; ++i) {
+    CHECK((but_for_the_fence(i) == before[static_cast<std::size_t>(i - 1)]));
+    CHECK(fleet.count(i, "INTENT") == 3);
+  }
 
   auto to = fleet.ripcord({"rollback", "web", "--to", "1.1", "-y"}, elsewhere);
   INFO(to.output);
   CHECK(to.exit == 0);
   CHECK(fleet.all_run("1.1"));
+
+  // To go forward takes the ledger that the hosts know, and pulling the cord did not change which one that is.
+  auto foreign = fleet.ripcord({"apply", fleet.folder() + "/a", "-y"}, elsewhere);
+  INFO(foreign.output);
+  CHECK(foreign.exit == 7);
+  CHECK(foreign.output.find("unit 'web' of this host belongs to the ledger '") != foreign.output.npos);
+  unit.version = "1.2";
+  fleet.write_unit("c", unit);
+  auto forward = fleet.ripcord({"apply", "c/", "-y"});
+  INFO(forward.output);
+  CHECK(forward.exit == 0);
+  CHECK(fleet.all_run("1.2"));
 }
 
 TEST_CASE("one host of twenty is a black hole: the others are done in time, and it is named") {

@@ -172,6 +172,17 @@ std::map<std::string, std::string> FleetRun::snapshot(int i) const {
   return out;
 }
 
+std::string FleetRun::changed_since(int i, const std::map<std::string, std::string>& before) const {
+  std::string out;
+  auto now = snapshot(i);
+  for (const auto& [path, what] : before)
+    if (!now.contains(path)) out += path + " is gone\n";
+    else if (now[path] != what) out += path + ": " + what + " -> " + now[path] + "\n";
+  for (const auto& [path, what] : now)
+    if (!before.contains(path)) out += path + " is new\n";
+  return out;
+}
+
 bool FleetRun::all_run(const std::string& wanted) const {
   for (int i = 1; i <= size(); ++i) {
     auto running = services(i);

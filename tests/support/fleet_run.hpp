@@ -50,6 +50,7 @@ class FleetRun {
   int count(int i, const std::string& kind) const;       // journal records of a kind
   std::string most_activated(int i) const;               // "" or the operation with more than one ACTIVATED
   std::map<std::string, std::string> snapshot(int i) const;   // every file of unit and unit state: type, mode, size, mtime, ctime, inode
+  std::string changed_since(int i, const std::map<std::string, std::string>& before) const;   // lines: what differs from a snapshot
   bool all_run(const std::string& version) const;        // current, one service of that release, and it answers with that version
 
   SshdFleet hosts;
