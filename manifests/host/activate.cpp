@@ -156,6 +156,7 @@ class Forward {
 
   void arm_and_switch() {
     Elapsed begin = boot_now();
+    journal_.emplace(unit_);  // putting a release right has journalled, too
     placed_ = plan_placed(running(), &*coming_, history_);
     journal_->reserve(host_, *lock_);
     journal_->append(host_, *lock_, "INTENT", intent_of(r_, unit_.current, placed_));  // a2
@@ -169,6 +170,7 @@ class Forward {
       make_link(back_link(unit_, r_.op), *target);
     }
     make_link(next_link(unit_, r_.op), UnitLayout::link_target(r_.to->folder()));
+    reserve_hook(unit_);
     if (running_) reserve_services(*running_);
     reserve_services(*coming_);
     prepare_placed(placed_, &*coming_, true);
@@ -263,6 +265,7 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r) {
     }
     placed = plan_placed(running ? &*running : nullptr, coming ? &*coming : nullptr, history);
   }
+  journal = Journal(unit);  // putting a release right has journalled, too
   journal.reserve(host, lock);
   journal.append(host, lock, "INTENT", intent_of(r, unit.current, placed));
   try {

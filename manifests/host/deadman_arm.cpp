@@ -18,7 +18,9 @@ constexpr Millis kAcknowledge{5000};
 constexpr const char* kBootUnit = "/etc/systemd/system/ripcord-recover.service";
 
 Argv deadman_argv(const HostContext& host, const UnitLayout& unit, const std::string& op) {
-  Argv a{host.program, "deadman", "--state-dir", host.layout.state, "--unit", unit.unit, "--unit-root", unit.root, "--op", op};
+  // A helper whose file was removed meanwhile still is what the child of it can execute.
+  bool deleted = host.program.size() > 10 && host.program.substr(host.program.size() - 10) == " (deleted)";
+  Argv a{deleted ? "/proc/self/exe" : host.program, "deadman", "--state-dir", host.layout.state, "--unit", unit.unit, "--unit-root", unit.root, "--op", op};
   if (!host.layout.prefix.empty()) a.insert(a.end(), {"--root", host.layout.prefix});
   return a;
 }

@@ -11,6 +11,9 @@
 namespace ripcord {
 namespace {
 
+// A round that begins just before the deadline gets this much: cut off at once it would say nothing about the service.
+constexpr Millis kLastRound{1000};
+
 // Empty: passed; else why not.
 std::string probe(const ReleaseContext& release, const HealthCheck& check, Millis timeout) {
   try {
@@ -63,7 +66,7 @@ StepOutcome watch_health(const ReleaseContext& release, const RunningRule& rule,
   while (true) {
     each_round();
     Elapsed round = boot_now();
-    last = check_health(release, std::max(end - round, Millis(1)));
+    last = check_health(release, std::max(end - round, kLastRound));
     if (last.ok) {
       if (!healthy_since) healthy_since = round;
       Millis missing = timing.min_healthy_time - (boot_now() - *healthy_since);

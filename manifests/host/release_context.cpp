@@ -1,6 +1,7 @@
 #include "manifests/host/release_context.hpp"
 
 #include <fmt/format.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "manifests/host/account.hpp"
@@ -82,7 +83,8 @@ StepOutcome run_action(const ReleaseContext& release, const Action& action, cons
     RunResult r = run_process(c, action.deadline, kKeep);
     forget_hook(release.unit);
     if (r.ok()) return {true, step, ""};
-    gate.check();  // killed because the operation was ended, perhaps: that says more than "killed by SIGKILL"
+    // Killed by the dead-man, perhaps, who has not journalled yet what it is at: its lock is waited for, and then the journal tells.
+    if (r.signal == SIGKILL && !r.timed_out) gate.note([] {});
     std::string what = r.timed_out ? fmt::format("did not end within {} and was killed", format_duration(action.deadline)) : r.text();
     return StepOutcome::failed(step, release.mask(fmt::format("{} of {}@{}: '{}' {}", step, release.unit.unit, release.release.id.version,
                                                               join(c.argv, " "), r.timed_out ? what : "ended with " + what)) +

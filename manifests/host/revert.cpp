@@ -114,14 +114,13 @@ std::string bring_back(WayBack& w) {
   try {
     if (w.op.state.from) old = ReleaseContext::load(w.host, w.unit, *w.op.state.from, w.history);
     std::uint64_t now = process_start_now();
-    Elapsed begin = boot_now();
     auto moved = switch_services(broken ? &*broken : nullptr, old ? &*old : nullptr, SwitchManner::back, gate);
     if (!moved.outcome.ok) return moved.outcome.output;
     if (!old) return "";
     Health timing = old->spec.health;
     timing.healthy_deadline = std::min(timing.healthy_deadline, kHealthyDeadline);
     timing.min_healthy_time = std::min(timing.min_healthy_time, kMinHealthy);
-    auto health = watch_health(*old, {now, true}, timing, begin, [] {});
+    auto health = watch_health(*old, {now, true}, timing, boot_now(), [] {});
     return health.ok ? "" : health.output;
   } catch (const Error& e) {
     return e.what();

@@ -38,6 +38,8 @@ void StepGate::check() const {
   if (!held_) require_own();
 }
 
+void reserve_hook(const UnitLayout& unit) { reserve_slot(hook_file(unit)); }
+
 void note_hook(const UnitLayout& unit, const std::string& boot, const ProcessId& leader) {
   try {
     write_slot(hook_file(unit), {{"pid", leader.pid}, {"start", leader.start}, {"boot", boot}});

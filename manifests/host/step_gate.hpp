@@ -43,6 +43,7 @@ class StepGate {
 };
 
 // The process group of the hook that runs now (<state>/units/<unit>/hook).
+void reserve_hook(const UnitLayout& unit);  // so that it can be noted on a full disk
 void note_hook(const UnitLayout& unit, const std::string& boot, const ProcessId& leader);
 void forget_hook(const UnitLayout& unit);
 void kill_hook(const UnitLayout& unit, const std::string& boot);  // whatever of it is left; nothing in another boot

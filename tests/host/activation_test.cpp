@@ -247,15 +247,22 @@ TEST_CASE("going back to a release that does not run leaves the link there and a
   CHECK(h.current() == "releases/" + one.folder());
 }
 
-TEST_CASE("a damaged release is not activated") {
+TEST_CASE("a damaged release is not activated, unless it can be put right") {
   ActivationHost h;
   auto one = h.deploy(sleeper("1.0"));
-  auto two = h.stage(sleeper("1.1")).release;
+  auto two = h.stage(sleeper("1.1", "exec sleep 1001")).release;
   put(h.unit().release(two.folder()) + "/bin/serve", "#!/bin/sh\nevil\n");
   auto r = refusal([&] { activate(h.host, h.forward("op-2", one, two)); });
   CHECK(r.code == "damaged");
-  CHECK(r.message.find("'bin/serve' changed") != std::string::npos);
+  CHECK(r.message.find("release " + two.folder() + " on this host is damaged: 'bin/serve' changed (") == 0);
   CHECK(h.current() == "releases/" + one.folder());
+  CHECK(h.state("op-2").phase == OpPhase::none);
+  auto three = h.stage(sleeper("1.2")).release;  // the same script as 1.0
+  put(h.unit().release(three.folder()) + "/bin/serve", "#!/bin/sh\nevil\n");
+  auto reply = activate(h.host, h.forward("op-3", one, three));
+  INFO(reply.output);
+  CHECK(reply.healthy);
+  CHECK(h.log() == "started 1.0\nstarted 1.2\n");
 }
 
 TEST_CASE("malformed requests change nothing") {

@@ -115,7 +115,7 @@ TEST_CASE("nobody confirms: the host goes back by itself, restart included") {
   CHECK(h.current() == "releases/" + one.folder());
   CHECK(h.service_folder() == one.folder());
   CHECK(!process_id(new_pid));
-  CHECK(h.nothing_left());
+  CHECK(h.wait_for([&] { return h.nothing_left(); }, Millis(2000)));
   CHECK(h.wait_for([&] { reap(pending->deadman.pid); return !is_alive(pending->deadman); }, Millis(2000)));
   // too late
   CHECK(h.confirm_op("op-2").phase == OpPhase::reverted);
@@ -169,11 +169,9 @@ TEST_CASE("the switch kills the hook that hangs, and its helper notices") {
   CHECK(boot_now() - begin < Millis(7000));
   CHECK(!reply.healthy);
   CHECK(reply.failed_step == "restart");
-  CHECK((reply.output == "operation 'op-2' was ended meanwhile: it is reverting" ||
-         reply.output == "operation 'op-2' was ended meanwhile: it is reverted"));
+  CHECK(reply.output == "operation 'op-2' was ended meanwhile: it is reverted");
+  CHECK(reply.state.phase == OpPhase::reverted);
   CHECK(!process_id(std::stoi(text_of(note))));
-  CHECK(h.wait_for([&] { return terminal(h.state("op-2").phase); }, Millis(5000)));
-  CHECK(h.state("op-2").phase == OpPhase::reverted);
   CHECK(h.service_folder() == one.folder());
 }
 
