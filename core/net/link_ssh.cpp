@@ -12,6 +12,7 @@
 #include "core/net/ssh_door.hpp"
 #include "core/net/ssh_helper.hpp"
 #include "core/net/ssh_session.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 namespace {
@@ -51,7 +52,7 @@ class SshLink : public Link {
   SshLink(Loop& loop, Clock& clock, SshSettings settings, std::vector<Program> programs)
       : clock_(clock), settings_(std::move(settings)), config_(loop, clock, settings_.config, settings_.cache_dir),
         door_(loop, clock, settings_, config_.config()), helpers_(clock, std::move(programs), settings_.timeouts.start, settings_.stall),
-        opening_(std::make_shared<Slots>(static_cast<std::size_t>(std::max(1, settings_.max_sessions)))) {}
+        opening_(static_cast<std::size_t>(std::max(1, settings_.max_sessions))) {}
 
   Task<std::unique_ptr<Channel>> open(HostAddress host, std::string first) override;
 
@@ -64,7 +65,7 @@ class SshLink : public Link {
   SshConfig config_;
   SshDoor door_;
   SshHelpers helpers_;
-  std::shared_ptr<Slots> opening_;  // shared: a task that holds a slot may outlive the link, when a run is cut short
+  Turns opening_;
   std::minstd_rand random_{std::random_device{}()};
 };
 
@@ -109,8 +110,7 @@ Task<std::unique_ptr<Channel>> SshLink::open_inside(HostAddress host, std::strin
   check_address(host);
   if (host.port == 0) host.port = settings_.port;
   if (host.user.empty()) host.user = settings_.user;
-  auto opening = opening_;
-  auto turn = co_await opening->acquire();
+  auto turn = co_await opening_.next();
   auto to = co_await config_.resolve(host);
   auto place = HelperPlace::of(host, to.user);
   LinkTimings timings;

@@ -109,7 +109,7 @@ Task<std::string> SshAgent::exchange(std::string packet, Elapsed deadline) {
 
 Task<std::string> SshAgent::ask(std::string request, Elapsed deadline) {
   auto self = shared_from_this();
-  auto turn = co_await turn_.acquire();
+  auto turn = co_await turns_->next();
   std::string packet;
   put_string(packet, request);
   std::exception_ptr failed;

@@ -8,6 +8,7 @@
 
 #include "core/base/files.hpp"
 #include "core/net/ssh_key.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 
@@ -17,7 +18,7 @@ class SshAgent : public std::enable_shared_from_this<SshAgent> {
   // Keys that can sign here (security keys and certificates are left out). LinkError agent_gone.
   Task<std::vector<std::shared_ptr<SshKey>>> keys(Elapsed deadline);
   Task<std::string> sign(std::string blob, std::string data, Elapsed deadline);  // the inner signature
-  const std::string& path() const { return path_; }
+  void let_go() { turns_.reset(); }  // of those who wait; nothing may be asked any more
 
  private:
   Task<std::string> ask(std::string request, Elapsed deadline);
@@ -31,7 +32,7 @@ class SshAgent : public std::enable_shared_from_this<SshAgent> {
   Loop& loop_;
   Clock& clock_;
   std::string path_;
-  Slots turn_{1};
+  std::unique_ptr<Turns> turns_ = std::make_unique<Turns>(1);
   Fd fd_;
   std::unique_ptr<FdWatch> watch_;
 };

@@ -111,13 +111,13 @@ SshHostSettings parse_ssh_g(std::string_view output, const HostAddress& host) {
 }
 
 struct SshConfig::State {
+  State(Loop& l, Clock& c) : loop(l), clock(c) {}
   Loop& loop;
   Clock& clock;
   std::string config;                       // "" when none is in use
   bool named = false;                       // by the fleet, not ~/.ssh/config
   std::string cache_file;                   // "" when answers are not kept
   std::map<std::string, std::string> known; // question -> kept lines
-  Slots asking{kAskAtOnce};
   std::size_t asked = 0;
 
   void load_cache(const std::string& cache_dir) {
@@ -151,7 +151,7 @@ struct SshConfig::State {
 };
 
 SshConfig::SshConfig(Loop& loop, Clock& clock, std::string config, std::string cache_dir)
-    : state_(std::make_shared<State>(State{loop, clock})) {
+    : state_(std::make_shared<State>(loop, clock)), asking_(kAskAtOnce) {
   state_->named = !config.empty();
   if (config.empty()) config = home_folder() + "/.ssh/config";
   else if (config != "none") config = expand_tilde(config);
@@ -174,7 +174,7 @@ Task<SshHostSettings> SshConfig::resolve(HostAddress host) {
   } else {
     std::string question = fmt::format("{} {} {}", host.address, host.port, host.user);
     if (!state->known.contains(question)) {
-      auto turn = co_await state->asking.acquire();
+      auto turn = co_await asking_.next();
       std::vector<std::string> argv{"ssh", "-G"};
       if (state->named) argv.insert(argv.end(), {"-F", state->config});
       if (host.port != 0) argv.insert(argv.end(), {"-p", std::to_string(host.port)});

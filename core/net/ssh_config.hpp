@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/net/link.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 
@@ -38,6 +39,7 @@ class SshConfig {
  private:
   struct State;
   std::shared_ptr<State> state_;
+  Turns asking_;
 };
 
 // The pieces, for tests.

@@ -106,10 +106,9 @@ Task<std::shared_ptr<SshSession>> SshDoor::enter(HostAddress host, SshHostSettin
   if (jump.empty() && !to.proxy_command.empty())
     throw LinkError(LinkFault::ours, "proxy_command", fmt::format("ssh_config sets ProxyCommand for '{}', which is not supported", host.name),
                     "use ProxyJump");
-  auto& slots = strangers_[fmt::format("{} {}", to.hostname, to.port)];
-  if (!slots) slots = std::make_shared<Slots>(static_cast<std::size_t>(std::max(1, settings_.max_handshakes)));
-  auto counted = slots;
-  auto stranger = co_await counted->acquire();
+  auto& strangers = strangers_[fmt::format("{} {}", to.hostname, to.port)];
+  if (!strangers) strangers = std::make_unique<Turns>(static_cast<std::size_t>(std::max(1, settings_.max_handshakes)));
+  auto stranger = co_await strangers->next();
 
   auto files = settings_.known_hosts.empty() ? to.known_hosts_files : std::vector<std::string>{settings_.known_hosts};
   auto known = known_hosts(files);

@@ -12,6 +12,7 @@
 #include "core/net/ssh_identity.hpp"
 #include "core/net/ssh_jump.hpp"
 #include "core/net/ssh_session.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 
@@ -38,7 +39,7 @@ class SshDoor {
   KeyRing keys_;
   SshJumps jumps_;
   std::map<std::vector<std::string>, Indexed> known_;
-  std::map<std::string, std::shared_ptr<Slots>> strangers_;  // by address: handshakes not yet authenticated
+  std::map<std::string, std::unique_ptr<Turns>> strangers_;  // by address: handshakes not yet authenticated
 };
 
 }  // namespace ripcord

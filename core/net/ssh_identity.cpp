@@ -40,8 +40,7 @@ const KeyRing::FromFile& KeyRing::file(const std::string& path) {
 }
 
 Task<Keys> KeyRing::agent_keys(std::string socket, Elapsed deadline) {
-  auto listing = listing_;
-  auto turn = co_await listing->acquire();  // two hundred hosts ask at once: one list is enough
+  auto turn = co_await listing_.next();  // two hundred hosts ask at once: one list is enough
   if (!listed_.contains(socket)) {
     auto& agent = agents_[socket];
     if (!agent) agent = std::make_shared<SshAgent>(loop_, clock_, socket);

@@ -9,6 +9,7 @@
 #include "core/net/ssh_agent.hpp"
 #include "core/net/ssh_config.hpp"
 #include "core/net/ssh_key.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 
@@ -16,6 +17,10 @@ class KeyRing {
  public:
   KeyRing(Loop& loop, Clock& clock, std::string identity, std::string agent_socket)
       : loop_(loop), clock_(clock), identity_(std::move(identity)), agent_socket_(std::move(agent_socket)) {}
+  ~KeyRing() {
+    for (auto& [path, agent] : agents_)
+      if (agent) agent->let_go();
+  }
   // At least one key, else LinkError (ours): key_unreadable, agent_gone.
   Task<std::vector<std::shared_ptr<SshKey>>> keys_for(SshHostSettings settings, Elapsed deadline);
 
@@ -34,7 +39,7 @@ class KeyRing {
   std::map<std::string, FromFile> files_;
   std::map<std::string, std::shared_ptr<SshAgent>> agents_;
   std::map<std::string, std::vector<std::shared_ptr<SshKey>>> listed_;
-  std::shared_ptr<Slots> listing_ = std::make_shared<Slots>(1);  // shared: a task that waits may outlive the link
+  Turns listing_{1};
 };
 
 }  // namespace ripcord

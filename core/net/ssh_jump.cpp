@@ -13,6 +13,7 @@
 
 #include "core/base/text.hpp"
 #include "core/net/child.hpp"
+#include "core/net/turns.hpp"
 
 namespace ripcord {
 namespace {
@@ -43,7 +44,7 @@ std::string make_private_folder() {
 
 struct SshJumps::Master {
   std::string jump, socket;  // socket: the control socket's path; it exists while the connection stands
-  Slots starting{1};
+  std::unique_ptr<Turns> starting = std::make_unique<Turns>(1);
 };
 
 SshJumps::SshJumps(Loop& loop, Clock& clock, JumpSettings settings) : loop_(loop), clock_(clock), settings_(std::move(settings)) {}
@@ -51,6 +52,7 @@ SshJumps::SshJumps(Loop& loop, Clock& clock, JumpSettings settings) : loop_(loop
 SshJumps::~SshJumps() {
   if (folder_.empty()) return;
   for (const auto& [name, master] : masters_) {
+    master->starting.reset();
     if (!exists(master->socket)) continue;
     auto argv = command(*master);
     argv.insert(argv.begin() + 1, {"-O", "exit"});
@@ -102,7 +104,7 @@ std::vector<std::string> SshJumps::command(const Master& master) const {
 
 // `ssh -f` returns once the connection stands and its control socket is there.
 Task<> SshJumps::start(std::shared_ptr<Master> master, std::string who, Elapsed deadline) {
-  auto turn = co_await master->starting.acquire();
+  auto turn = co_await master->starting->next();
   if (exists(master->socket)) co_return;
   auto argv = command(*master);
   argv.insert(argv.begin() + 1, {"-f", "-N", "-M"});
