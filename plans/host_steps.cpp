@@ -218,6 +218,32 @@ Task<StepResult> settle(const StepContext& c, Elapsed until) {
   co_return from_terminal(c, finish.reply.state, finish.reply.step_ms);
 }
 
+Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
+  StageOffer offer{c.spec.unit_ref(), release.sealed.bytes, release.sealed.signature, labels};
+  StageReply reply = co_await c.port.stage_offer(std::move(offer));
+  // A host that lacks template sources cannot know its tree before it has them.
+  if (!reply.release.tree.is_zero() && !(reply.release == c.plan.to))
+    co_return failed(c, "stage",
+                     fmt::format("the host makes tree {} of this release, and the plan says {}: labels or arch changed since the plan was made",
+                                 reply.release.tree.short_hex(), c.plan.to.tree.short_hex()),
+                     false);
+  std::size_t sent = 0;
+  if (!reply.complete) {
+    std::vector<Digest> lacking = reply.lacking;
+    Pack pack = co_await packs.pack(std::move(lacking));
+    sent = pack.bytes.size();
+    if (c.on_step) c.on_step("staging");
+    UnitRef unit = c.spec.unit_ref();
+    reply = co_await c.port.stage_pack(std::move(unit), std::move(pack));
+    if (!reply.complete || !(reply.release == c.plan.to)) co_return failed(c, "stage", "the host did not complete the release it was sent", false);
+  }
+  StepResult r;
+  r.entry = host_entry(c, "host.staged");
+  r.entry["files"] = reply.files;
+  r.entry["bytes"] = sent;
+  co_return r;
+}
+
 // By then an unconfirmed host has gone back by itself (promise 5: T + 5 s), with room for one slow connection.
 Elapsed settle_deadline(const StepContext& c) { return c.clock.elapsed() + c.spec.confirm_within + Millis(15000); }
 
@@ -226,34 +252,16 @@ Elapsed settle_deadline(const StepContext& c) { return c.clock.elapsed() + c.spe
 Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels labels, PackSource& packs) {
   std::optional<LinkError> link;
   std::optional<HostRefusal> refusal;
-  try {
-    StageOffer offer{c.spec.unit_ref(), release.sealed.bytes, release.sealed.signature, std::move(labels)};
-    StageReply reply = co_await c.port.stage_offer(std::move(offer));
-    // A host that lacks template sources cannot know its tree before it has them.
-    if (!reply.release.tree.is_zero() && !(reply.release == c.plan.to))
-      co_return failed(c, "stage",
-                       fmt::format("the host makes tree {} of this release, and the plan says {}: labels or arch changed since the plan was made",
-                                   reply.release.tree.short_hex(), c.plan.to.tree.short_hex()),
-                       false);
-    std::size_t sent = 0;
-    if (!reply.complete) {
-      std::vector<Digest> lacking = reply.lacking;
-      Pack pack = co_await packs.pack(std::move(lacking));
-      sent = pack.bytes.size();
-      if (c.on_step) c.on_step("staging");
-      UnitRef unit = c.spec.unit_ref();
-      reply = co_await c.port.stage_pack(std::move(unit), std::move(pack));
-      if (!reply.complete || !(reply.release == c.plan.to)) co_return failed(c, "stage", "the host did not complete the release it was sent", false);
+  // Staging takes up where it was left, so a session that broke off in the middle is worth a second one.
+  for (int sessions = 0; sessions < 2 && (!link || link->name() == "closed") && !refusal; ++sessions) {
+    link.reset();
+    try {
+      co_return co_await stage_once(c, release, labels, packs);
+    } catch (const LinkError& e) {
+      link = e;
+    } catch (const HostRefusal& e) {
+      refusal = e;
     }
-    StepResult r;
-    r.entry = host_entry(c, "host.staged");
-    r.entry["files"] = reply.files;
-    r.entry["bytes"] = sent;
-    co_return r;
-  } catch (const LinkError& e) {
-    link = e;
-  } catch (const HostRefusal& e) {
-    refusal = e;
   }
   co_return nothing_changed(c, "stage", link ? &*link : nullptr, refusal ? &*refusal : nullptr);
 }

@@ -22,10 +22,10 @@ std::string WireSession::opening(json::object request) {
 WireSession::WireSession(Clock& clock, std::unique_ptr<Channel> channel, std::string host)
     : clock_(clock), channel_(std::move(channel)), host_(std::move(host)) {}
 
-void WireSession::fail(const std::string& what) {
+void WireSession::fail(const std::string& what, LinkFault fault) {
   broken_ = true;
   auto tail = trim(channel_->error_tail());
-  throw LinkError(LinkFault::host, "protocol",
+  throw LinkError(fault, fault == LinkFault::host ? "protocol" : "closed",
                   fmt::format("host '{}' {}{}", host_, what, tail.empty() ? "" : fmt::format(" (its standard error: {})", escape_terminal(tail))),
                   "the session was dropped; what the host did is in its journal");
 }
@@ -48,7 +48,8 @@ Task<Frame> WireSession::next_frame(Elapsed deadline) {
       broken_ = true;
       throw;
     }
-    if (bytes.empty()) fail("closed the session in the middle of a request");
+    // The helper was killed, or the host goes down: nothing says that it would not do it when asked again.
+    if (bytes.empty()) fail("closed the session in the middle of a request", LinkFault::unreachable);
     reader_.feed(bytes);
   }
 }

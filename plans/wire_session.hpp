@@ -41,7 +41,7 @@ class WireSession {
 
  private:
   Task<Frame> next_frame(Elapsed deadline);
-  [[noreturn]] void fail(const std::string& what);
+  [[noreturn]] void fail(const std::string& what, LinkFault fault = LinkFault::host);
   Clock& clock_;
   std::unique_ptr<Channel> channel_;
   std::string host_;
