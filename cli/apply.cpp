@@ -40,6 +40,9 @@ class Apply : public Command {
  private:
   // The plan as it was saved, if every host still is what it was then.
   Exit saved(Context& c) {
+    if (options_.hotfix || options_.outside_window || options_.limit || options_.plan_file)
+      throw Error("a saved plan is applied as it was made: --plan, --limit, --hotfix and --outside-window belong to `ripcord plan`", {},
+                  Exit::usage);
     auto plan = load_saved_plan(target_);
     if (plan.spec.fleet != c.fleet().name)
       throw Error(fmt::format("plan '{}' is for fleet '{}', and this is '{}'", target_, plan.spec.fleet, c.fleet().name),
