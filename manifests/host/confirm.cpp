@@ -9,7 +9,7 @@
 namespace ripcord {
 namespace {
 
-constexpr Millis kLockWait{20000};
+constexpr Millis kShortWait{20000};
 
 }  // namespace
 
@@ -26,7 +26,7 @@ OpState confirm(HostContext& host, const UnitRef& ref, const std::string& op, st
   OpState seen = operation_state(host, ref, op);
   if (seen.phase == OpPhase::reverting) return seen;
   std::optional<UnitLock> lock;
-  lock.emplace(host, unit, "confirm " + op, kLockWait);
+  lock.emplace(host, unit, "confirm " + op, kShortWait);
   Journal journal(unit);
   admit(host, *lock, journal, epoch, holder, "", false);
   UnitHistory history = fold(journal.records());
@@ -53,7 +53,7 @@ OpState confirm(HostContext& host, const UnitRef& ref, const std::string& op, st
 Fence fence(HostContext& host, const UnitRef& ref, std::int64_t epoch, const std::string& holder, const std::string& ledger_id) {
   if (host.read_only) throw HostFailure("read_only", "this session may only read");
   UnitLayout unit = host.layout.unit(ref);
-  UnitLock lock(host, unit, "fence", kLockWait);
+  UnitLock lock(host, unit, "fence", kShortWait);
   Journal journal(unit);
   admit(host, lock, journal, epoch, holder, ledger_id, false);
   UnitHistory h = fold(journal.records());
