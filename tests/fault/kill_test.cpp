@@ -22,8 +22,6 @@ bool long_campaign() { return ::getenv("RIPCORD_LONG") != nullptr; }
 
 void total(const std::string& line) {
   if (const char* path = ::getenv("RIPCORD_TOTALS")) std::ofstream(path, std::ios::app) << line << "\n";
-  INFO(line);
-  SUCCEED();
 }
 
 template <class Condition>
@@ -105,7 +103,7 @@ struct Campaign {
   void disturbed(bool controller, bool helpers) {
     auto version = next();
     auto id = fleet.start({"apply", "web-" + version + "/", "-y"}, "apply.log");
-    ::usleep(static_cast<useconds_t>(in(0, static_cast<int>(usual.count() * 1000))));
+    ::usleep(static_cast<useconds_t>(in(0, static_cast<int>(usual.count() * 900))));
     int helpers_killed = 0;
     if (controller) ::kill(id.pid, SIGKILL);
     if (helpers)
@@ -156,7 +154,6 @@ TEST_CASE("SIGKILL at random moments: resume ends where the undisturbed run woul
     if (outcome.find("helpers killed") != outcome.npos) helpers += n;
   }
   total(line);
-  WARN(line);
   INFO(line);
   CHECK(interrupted >= rounds / 4);
   CHECK(helpers >= rounds / 6);

@@ -23,9 +23,10 @@ constexpr int kPort = 7101;
 
 std::string fleet_file(const SshdFleet& hosts, const std::string& ssh) {
   auto text = fmt::format(
-      "fleet: test\nssh: {{{}port: {}, identity: {}/keys/id_ed25519, known_hosts: {}, timeouts: {{connect: 2s, handshake: 3s, auth: 3s}}}}\n"
+      "fleet: test\nssh: {{{}port: {}, identity: {}/keys/id_ed25519, known_hosts: {}{}}}\n"
       "labels: {{role: web}}\ndatacenters:\n",
-      ssh.find("user:") == ssh.npos ? "user: root, " + ssh : ssh, hosts.port(), hosts.folder(), hosts.known_hosts());
+      ssh.find("user:") == ssh.npos ? "user: root, " + ssh : ssh, hosts.port(), hosts.folder(), hosts.known_hosts(),
+      ssh.find("timeouts:") == ssh.npos ? ", timeouts: {connect: 2s, handshake: 3s, auth: 3s}" : "");
   const int dcs = std::min(3, hosts.size());
   for (int d = 1; d <= dcs; ++d) {
     text += fmt::format("  dc{}:\n    hosts:\n", d);
@@ -53,7 +54,7 @@ void FleetRun::write_unit(const std::string& path, const WebUnit& unit) const {
   std::string yaml = fmt::format("unit: web\nversion: \"{}\"\nhosts: all\nservices:\n  - name: web\n", unit.version);
   if (unit.by_action) {
     // The start script leaves the session of the hook, as programs that stay have to.
-    yaml += "    start: {run: [bin/start], deadline: 4s}\n    stop: {run: [bin/stop], deadline: 4s}\n    pidfile: \"${shared}/pid/web\"\n";
+    yaml += "    start: {run: [bin/start], deadline: 3s}\n    stop: {run: [bin/stop], deadline: 2s}\n    pidfile: \"${shared}/pid/web\"\n";
     write(path + "/code/bin/start", "#!/bin/sh\nsetsid bin/sample-service --config config/app.conf </dev/null >/dev/null 2>&1 &\n", 0755);
     write(path + "/code/bin/stop",
           "#!/bin/sh\npid=$(cat \"$RIPCORD_SHARED/pid/web\" 2>/dev/null) || exit 0\nkill \"$pid\" 2>/dev/null || exit 0\n"
