@@ -30,7 +30,7 @@ TestRelease sleeper(const std::string& version, const std::string& script) {
 
 ActivationHost::ActivationHost() { host.program = host_program(); }
 
-ActivationHost::~ActivationHost() {
+void ActivationHost::end_services() const {
   for (const auto& name : names_in(host.layout.units()))
     for (const auto& service : names_in(unit(name).state + "/services")) {
       auto slot = read_slot(unit(name).state + "/services/" + service);

@@ -13,7 +13,8 @@ TestRelease sleeper(const std::string& version, const std::string& script = "exe
 
 struct ActivationHost : TestHost {
   ActivationHost();
-  ~ActivationHost();  // ends every process that the unit's services left
+  ~ActivationHost() { end_services(); }
+  void end_services() const;  // every process that the unit's services left
 
   std::int64_t epoch = 1;
   ActivateRequest forward(const std::string& op, std::optional<ReleaseId> from, const ReleaseId& to, std::int64_t within_ms = 60000) const;

@@ -356,9 +356,12 @@ TEST_CASE("a full disk does not keep the host from going back") {
     return;
   }
   struct Unmount {
-    std::string path;
-    ~Unmount() { ::umount2(path.c_str(), MNT_DETACH); }
-  } unmount{h.dir.path()};
+    ActivationHost& host;
+    ~Unmount() {
+      host.end_services();
+      ::umount2(host.dir.path().c_str(), MNT_DETACH);
+    }
+  } unmount{h};
   auto one = h.deploy(sleeper("1.0"));
   auto two = h.stage(sleeper("1.1")).release;
   REQUIRE(activate(h.host, h.forward("op-2", one, two, 1500)).healthy);
@@ -376,7 +379,7 @@ TEST_CASE("a full disk does not keep the host from going back") {
   CHECK(refusal([&] { fence(h.host, {"other", "/srv"}, 1, "me", ""); }).code != "");  // it really is full
   CHECK(h.wait_for([&] { return h.current() == "releases/" + one.folder() && h.service_folder() == one.folder(); }, Millis(6500)));
   CHECK(h.wait_for([&] { return h.state("op-2").phase == OpPhase::reverted; }, Millis(8000)));
-  CHECK(!exists(h.unit().pending()));
+  CHECK(h.wait_for([&] { return !exists(h.unit().pending()); }, Millis(2000)));
 }
 
 TEST_CASE("confirm and the switch race at the deadline: exactly one wins") {

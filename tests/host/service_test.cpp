@@ -54,6 +54,22 @@ TEST_CASE("a run: service has its own session, folder, environment and log") {
   CHECK(read_link("/proc/" + std::to_string(pid) + "/fd/0") == "/dev/null");
 }
 
+TEST_CASE("a run: service becomes the unit's owner when we are root") {
+  if (::geteuid() != 0 || !run_process({.argv = {"getent", "passwd", "nobody"}}, Millis(5000)).ok()) {
+    SUCCEED("needs root and a user 'nobody'");
+    return;
+  }
+  ActivationHost h;
+  ::chmod(h.dir.path().c_str(), 0755);
+  auto release = sleeper("1.0", "id -un; echo $HOME; exec sleep 1000");
+  release.manifest.spec.owner = "nobody";
+  auto one = h.deploy(release);
+  struct stat st {};
+  REQUIRE(::stat(("/proc/" + std::to_string(*h.service_pid())).c_str(), &st) == 0);
+  CHECK(st.st_uid != 0);
+  CHECK(h.wait_for([&] { return h.log().find("\nnobody\n") != std::string::npos; }, Millis(2000)));
+}
+
 TEST_CASE("a change of config only reloads, or leaves alone, where the unit says so") {
   ActivationHost h;
   std::string note = h.dir / "note";
