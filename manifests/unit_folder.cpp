@@ -21,7 +21,7 @@ bool is_folder(const std::string& path) {
   return ::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
+std::vector<std::string> entries_in(const std::string& folder) {
   std::vector<std::string> names;
   std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(folder.c_str()), ::closedir);
   if (!dir) return names;
@@ -37,7 +37,7 @@ std::vector<std::string> names_in(const std::string& folder) {
 void each_template(const std::string& folder, const std::string& shown, int depth,
                    const std::function<void(const std::string& path, const std::string& shown)>& visit) {
   if (depth > 40) return;
-  for (const auto& name : names_in(folder)) {
+  for (const auto& name : entries_in(folder)) {
     auto path = folder + "/" + name;
     struct stat st {};
     if (::lstat(path.c_str(), &st) != 0) continue;
@@ -54,7 +54,7 @@ std::vector<std::string> origins(const std::string& folder, const UnitSpec& spec
     auto base = folder + "/" + spec.config + "/", rest = path.substr(6);
     candidates.push_back(base + "common" + rest);
     for (const auto& layer : {"datacenter", "role", "host"})
-      for (const auto& value : names_in(base + layer)) candidates.push_back(base + layer + "/" + value + rest);
+      for (const auto& value : entries_in(base + layer)) candidates.push_back(base + layer + "/" + value + rest);
     for (auto i = candidates.size(); i-- > 0;) candidates.push_back(candidates[i] + std::string(kTemplateSuffix));
   }
   std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(found), exists);
@@ -84,7 +84,7 @@ void check_programs(const std::string& folder, UnitDraft& draft) {
 
 void check_layer_names(const std::string& folder, const UnitDraft& draft, const std::function<void(std::string)>& report) {
   auto config = folder + "/" + draft.spec.config;
-  for (const auto& name : names_in(config)) {
+  for (const auto& name : entries_in(config)) {
     auto shown = draft.spec.config + "/" + name;
     bool known = std::find(kLayers.begin(), kLayers.end(), name) != kLayers.end();
     if (known && is_folder(config + "/" + name)) continue;

@@ -36,6 +36,19 @@ void run_to_end(Loop& loop, Task<> task) {
 
 // A waiter is resumed exactly once: by notify, by its deadline, or by the Signal's end.
 struct Signal::Waiter {
+  Waiter() : next(first) {
+    if (next) next->previous = this;
+    first = this;
+  }
+  ~Waiter() {
+    (previous ? previous->next : first) = next;
+    if (next) next->previous = previous;
+  }
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+  static thread_local Waiter* first;  // all of this thread, for abandon_waiters()
+  Waiter *previous = nullptr, *next = nullptr;
+
   std::function<void(bool)> resume;
   Clock* clock = nullptr;
   Clock::TimerId timer = 0;
@@ -66,6 +79,24 @@ Task<bool> suspend(std::function<void(std::function<void(bool)>)> start) {
 }
 
 }  // namespace
+
+thread_local Signal::Waiter* Signal::Waiter::first = nullptr;
+
+void Signal::abandon_all() {
+  for (auto* w = Waiter::first; w;) {
+    if (!w->resume) {
+      w = w->next;
+      continue;
+    }
+    if (w->timer) w->clock->cancel(w->timer);
+    auto frame = std::move(w->resume);
+    w->resume = nullptr;
+    frame = nullptr;  // destroys the coroutine, which may take other waiters, and this one, with it
+    w = Waiter::first;
+  }
+}
+
+void abandon_waiters() { Signal::abandon_all(); }
 
 Signal::~Signal() { notify_all(); }
 

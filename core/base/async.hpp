@@ -40,11 +40,16 @@ class Signal {
   Task<> wait();
   Task<bool> wait_until(Clock& clock, Elapsed deadline);  // false: the deadline passed first
   void notify_all();
+  static void abandon_all();  // see abandon_waiters()
 
  private:
   struct Waiter;
   std::vector<std::shared_ptr<Waiter>> waiters_;
 };
+
+// Destroys every coroutine of this thread that waits on a Signal, without resuming it: what a killed process leaves behind. A
+// coroutine that waits on a Signal of its own keeps itself alive otherwise. For whoever gives a loop up before its tasks have ended.
+void abandon_waiters();
 
 // A fair counting semaphore: at most `slots` holders at once.
 class Slots {

@@ -128,7 +128,8 @@ TEST_CASE("the first day: init, plan, apply, again, a second version, a broken t
   auto hosts = demo.ripcord({"hosts", "-o", "json"});
   INFO(hosts.output);
   CHECK(hosts.exit == 0);
-  for (const auto& host : parse_json_object(hosts.output, "hosts").at("hosts").as_array())
+  const auto told = parse_json_object(hosts.output, "hosts");
+  for (const auto& host : told.at("hosts").as_array())
     CHECK(host.as_object().at("running").as_object().at("hello").as_object().at("version") == "1.1");
 
   auto dry = demo.ripcord({"rollback", "hello", "--to", "1.0", "--dry-run"});
@@ -191,7 +192,8 @@ TEST_CASE("an abort without a running process brings every touched host back") {
   CHECK(aborted.exit == 3);
   CHECK(aborted.output.find("hello 1.0: rolled back at ") != std::string::npos);
   auto hosts = demo.ripcord({"hosts", "-o", "json"});
-  for (const auto& host : parse_json_object(hosts.output, "hosts").at("hosts").as_array())
+  const auto told = parse_json_object(hosts.output, "hosts");
+  for (const auto& host : told.at("hosts").as_array())
     CHECK(host.as_object().at("running").as_object().at("hello").is_null());
 }
 

@@ -128,6 +128,7 @@ struct World {
       }
       life.killed = dead && !over;
       clock.drop_timers();
+      abandon_waiters();
       life.kinds = recorder.kinds;
       memory.on_append = {};
     }
