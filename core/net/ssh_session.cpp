@@ -74,6 +74,8 @@ SshSession::SshSession(Loop& loop, Clock& clock, std::string who, Fd fd, std::sh
 
 SshSession::~SshSession() {
   shut();
+  // A key exchange that was cut short leaks in libssh2's free; asked once more it fails on the closed socket and cleans up.
+  if (host_key_.empty()) libssh2_session_handshake(ssh_, fd_.get());
   // With live channels it wants to say goodbye on each; the callbacks fail at once now, so a few calls are enough.
   for (int i = 0; i < 8 && libssh2_session_free(ssh_) == LIBSSH2_ERROR_EAGAIN; ++i) {
   }
