@@ -71,9 +71,7 @@ Digest find_release(const ReleaseStore& store, const std::string& unit, const st
 
 bool names_folder(Context& c, const std::string& target) {
   if (!is_folder(target)) return false;
-  if (looks_like_path(target) || c.store().versions(target).empty()) return true;
-  c.out().note(fmt::format("taking '{}' as the unit; './{}' would be the folder", target, target));
-  return false;
+  return looks_like_path(target) || c.store().versions(target).empty();  // else a unit of that name; 'NAME/' is the folder
 }
 
 Digest resolve_release(Context& c, const std::string& target, const Sealing& how) {

@@ -335,11 +335,13 @@ TEST_CASE("an old release that is damaged is not gone back to, unless it can be 
 
 TEST_CASE("an old release that does not run any more is tried three times") {
   ActivationHost h;
-  auto one = h.deploy(sleeper("1.0", "[ -e " + h.dir.path() + "/broken ] && exit 3; exec sleep 1000"));
+  auto old = sleeper("1.0", "[ -e " + h.dir.path() + "/broken ] && exit 3; exec sleep 1000");
+  old.manifest.spec.health.min_healthy_time = Millis(1000);  // long enough to see it end, on a busy machine too
+  auto one = h.deploy(old);
   auto two = h.stage(sleeper("1.1")).release;
   activate(h.host, h.forward("op-2", one, two, 1000));
   put(h.dir / "broken", "");
-  CHECK(h.wait_for([&] { return terminal(h.state("op-2").phase); }, Millis(10000)));
+  CHECK(h.wait_for([&] { return terminal(h.state("op-2").phase); }, Millis(30000)));
   auto state = h.state("op-2");
   CHECK(state.phase == OpPhase::needs_operator);
   CHECK(state.detail == "not confirmed by its deadline; 'current' is back on " + one.folder() +
