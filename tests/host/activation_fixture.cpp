@@ -22,7 +22,7 @@ TestRelease sleeper(const std::string& version, const std::string& script) {
   web.run = {"bin/serve"};
   web.stop_deadline = Millis(2000);
   r.manifest.spec.services = {web};
-  r.manifest.spec.health.min_healthy_time = Millis(0);
+  r.manifest.spec.health.min_healthy_time = Millis(400);  // long enough to see a service end that ends at once
   r.manifest.spec.health.healthy_deadline = Millis(3000);
   r.manifest.spec.health.interval = Millis(50);
   return r;
