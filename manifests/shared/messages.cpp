@@ -1,34 +1,12 @@
 #include "manifests/shared/messages.hpp"
 
-#include <array>
+#include "manifests/shared/message_fields.hpp"
 
-#include "manifests/shared/fields.hpp"
-#include "manifests/shared/manifest.hpp"
-
-// Members that are not known are passed over: a newer side may say more. Everything that is read is typed and bounded.
 namespace ripcord {
-namespace {
-
-constexpr std::array<std::string_view, 8> kPhases{"none",      "intent",   "activated",        "confirmed",
-                                                  "reverting", "reverted", "failed_unchanged", "needs_operator"};
-constexpr std::array<std::string_view, 5> kCurrents{"none", "release", "foreign_link", "folder", "broken"};
-constexpr std::array<std::string_view, 3> kVerifies{"none", "quick", "full"};
-
-template <class E, std::size_t N>
-bool find_word(const std::array<std::string_view, N>& words, std::string_view text, E& out) {
-  for (std::size_t i = 0; i < N; ++i)
-    if (words[i] == text) return out = static_cast<E>(i), true;
-  return false;
-}
-
-}  // namespace
 
 std::string_view to_text(OpPhase phase) { return kPhases[static_cast<std::size_t>(phase)]; }
 std::string_view to_text(Observation::Current current) { return kCurrents[static_cast<std::size_t>(current)]; }
 std::string_view to_text(Verify verify) { return kVerifies[static_cast<std::size_t>(verify)]; }
-
-static bool from_text(std::string_view text, OpPhase& out) { return find_word(kPhases, text, out); }
-static bool from_text(std::string_view text, Observation::Current& out) { return find_word(kCurrents, text, out); }
 
 OpPhase op_phase_from_text(std::string_view text) {
   OpPhase phase{};
@@ -56,38 +34,6 @@ static void fields(auto& f, Of<HelloReply> auto& h) {
   f.maybe("wall_ms", h.wall_ms, 0);
   f.maybe("deadman", h.deadman);
   f.maybe("trust", h.trust);
-}
-
-static void fields(auto& f, Of<UnitRef> auto& u) {
-  f.need("unit", u.unit);
-  f.maybe("root", u.root, UnitRef{}.root);
-}
-
-static void fields(auto& f, Of<ReleaseId> auto& r) {
-  f.need("version", r.version);
-  f.need("manifest", r.manifest);
-  f.need("tree", r.tree);
-}
-
-static void fields(auto& f, Of<Finding> auto& x) {
-  f.need("kind", x.kind);
-  f.need("path", x.path);
-  f.maybe("detail", x.detail);
-}
-
-static void fields(auto& f, Of<OpState> auto& s) {
-  f.maybe("op", s.op);
-  f.maybe("rollout", s.rollout);
-  f.need("phase", s.phase);
-  f.maybe("forward", s.forward, true);
-  f.maybe("from", s.from);
-  f.maybe("to", s.to);
-  f.maybe("deadline_left_ms", s.deadline_left_ms, -1);
-  f.maybe("detail", s.detail);
-  f.maybe("who", s.who);
-  f.maybe("why", s.why);
-  f.maybe("at_ms", s.at_ms, 0);
-  f.maybe("epoch", s.epoch, 0);
 }
 
 static void fields(auto& f, Of<Observation> auto& o) {
@@ -159,19 +105,6 @@ static void fields(auto& f, Of<HostError> auto& e) {
   f.maybe("hint", e.hint);
 }
 
-// A version becomes part of a folder's name on whichever side reads it.
-static void check(const std::optional<ReleaseId>& r) {
-  if (r && !valid_version(r->version)) throw Error("'" + escape_terminal(r->version.substr(0, 200)) + "' is not a version");
-}
-static void check(const UnitRef& u) {
-  if (!valid_unit_name(u.unit)) throw Error("'" + escape_terminal(u.unit.substr(0, 200)) + "' is not a unit's name");
-  if (u.root.empty() || u.root[0] != '/') throw Error("root '" + escape_terminal(u.root.substr(0, 200)) + "' is not an absolute path");
-  if (u.root.size() > 1) check_release_path(std::string_view(u.root).substr(1));
-}
-static void check(const OpState& s) {
-  check(s.from);
-  check(s.to);
-}
 static void check(const Observation& o) {
   check(o.running);
   check(o.way_back);
@@ -189,22 +122,6 @@ static void check(const ActivateRequest& a) {
 static void check(const ActivateReply& a) { check(a.state); }
 static void check(const HelloReply&) {}
 static void check(const HostError&) {}
-
-template <class T>
-static json::object written(const T& v) {
-  FieldWriter w;
-  fields(w, v);
-  return std::move(w.object);
-}
-
-template <class T>
-static T read(const json::object& o) {
-  T v{};
-  FieldReader r(o, false);
-  fields(r, v);
-  check(v);
-  return v;
-}
 
 json::object to_json(const HelloReply& v) { return written(v); }
 HelloReply hello_from_json(const json::object& o) { return read<HelloReply>(o); }
