@@ -139,6 +139,7 @@ UnitDraft decode(YamlFile& file) {
   if (auto v = root.get("secrets"))
     for (const auto& item : v.items()) spec.secrets.push_back(absolute_template(item, true));
   if (auto v = root.get("allow_setuid")) spec.allow_setuid = v.boolean();
+  if (auto v = root.get("allow_twins")) spec.allow_twins = v.boolean();
   root.close();
   return draft;
 }

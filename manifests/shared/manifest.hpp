@@ -58,7 +58,6 @@ struct ReleaseName {
 void check_release_path(std::string_view path);
 // No two paths equal after folding the case of ASCII letters and composed Latin letters into letter + accent; no file that is
 // also a folder. Folders are given with a trailing '/'; the folders above a path count as given.
-void check_no_twins(const std::vector<std::string>& sorted_paths);
 std::string fold_path(std::string_view path);  // equal for twins, different otherwise
 // A symlink of a release: relative, and staying inside the release ('..' only at the front of the target, where it climbs real
 // folders), or the link of a persist: folder, <p> -> <../ for each folder above p>../../shared/<p>.

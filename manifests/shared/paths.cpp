@@ -89,9 +89,9 @@ constexpr Accent kLatin1[] = {
 };
 #undef RIPCORD_ROW
 
-// Calls say(sentence) for each pair that may not be in one release.
+// Calls say(sentence) for each pair that may not be in one release. Twins by case or normal form may, where the unit says so.
 template <class Say>
-void find_twins(const std::vector<std::string>& paths, Say say) {
+void find_twins(const std::vector<std::string>& paths, bool twins_allowed, Say say) {
   struct Seen {
     std::string_view path;
     bool folder;
@@ -99,11 +99,11 @@ void find_twins(const std::vector<std::string>& paths, Say say) {
   std::unordered_map<std::string, Seen> seen;
   seen.reserve(paths.size() * 2);
   auto add = [&](std::string_view path, bool folder) {
-    auto [at, fresh] = seen.try_emplace(fold_path(path), Seen{path, folder});
+    auto [at, fresh] = seen.try_emplace(twins_allowed ? std::string(path) : fold_path(path), Seen{path, folder});
     if (fresh) return true;
     const Seen& other = at->second;
     if (other.path != path)
-      say(fmt::format("'{}' and '{}' differ only by case or normal form", escape_terminal(other.path), escape_terminal(path)));
+      say(fmt::format("'{}' and '{}' differ only by case or normal form: the unit does not say allow_twins", escape_terminal(other.path), escape_terminal(path)));
     else if (other.folder != folder)
       say(fmt::format("'{}' is a file and also a folder", escape_terminal(path)));
     else if (!folder)
@@ -167,10 +167,6 @@ void check_release_link(std::string_view path, std::string_view target) {
                             escape_terminal(target.substr(0, 1200)), rule));
 }
 
-void check_no_twins(const std::vector<std::string>& sorted_paths) {
-  find_twins(sorted_paths, [](const std::string& sentence) { throw Error(sentence + ": they cannot be in one release"); });
-}
-
 std::vector<std::string> release_paths_of(const UnitSpec& spec, std::string_view source) {
   std::vector<std::string> paths;
   for (const auto& [arch, folder] : spec.code)
@@ -214,7 +210,7 @@ std::vector<std::string> check_entries(const UnitSpec& spec, const std::vector<S
       findings.push_back(fmt::format("'{}' is {}: the unit does not say allow_setuid", name(), e.mode & 04000 ? "setuid" : "setgid"));
     }
   }
-  find_twins(paths, [&](const std::string& sentence) { findings.push_back(sentence); });
+  find_twins(paths, spec.allow_twins, [&](const std::string& sentence) { findings.push_back(sentence); });
   return findings;
 }
 

@@ -102,13 +102,13 @@ std::vector<std::string> check_layers(const Manifest& manifest, const std::funct
       if (origins[0].source->kind != Kind::dir && (path == p || path.starts_with(p + "/")))
         layers.findings.push_back(fmt::format("'{}' would lie in the persist folder '{}'", escape_terminal(origins[0].source->path), p));
   }
-  for (auto at = layers.by_path.cbegin(); at != layers.by_path.cend(); ++at) {
+  for (auto at = layers.by_path.cbegin(); at != layers.by_path.cend() && !manifest.spec.allow_twins; ++at) {
     auto [other, fresh] = folded.emplace(fold_path(at->first), at);
     if (fresh) continue;
     const auto &a = other->second->second, &b = at->second;
     bool meet = std::any_of(a.begin(), a.end(), [&](const auto& x) { return std::any_of(b.begin(), b.end(), [&](const auto& y) { return may_meet(x, y); }); });
     if (meet)
-      layers.findings.push_back(fmt::format("'{}' and '{}' become '{}' and '{}', which differ only by case or normal form",
+      layers.findings.push_back(fmt::format("'{}' and '{}' become '{}' and '{}', which differ only by case or normal form: the unit does not say allow_twins",
                                             escape_terminal(a[0].source->path), escape_terminal(b[0].source->path),
                                             escape_terminal(other->second->first), escape_terminal(at->first)));
   }

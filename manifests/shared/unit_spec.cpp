@@ -112,6 +112,7 @@ static void fields(auto& f, Of<UnitSpec> auto& s) {
   f.maybe("drift_ignore", s.drift_ignore);
   f.maybe("secrets", s.secrets);
   f.maybe("allow_setuid", s.allow_setuid, false);
+  f.maybe("allow_twins", s.allow_twins, false);
 }
 
 namespace {

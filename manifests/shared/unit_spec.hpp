@@ -98,6 +98,7 @@ struct UnitSpec {
   std::vector<IgnoreRule> drift_ignore;
   std::vector<std::string> secrets;  // host paths of files whose lines are masked in everything that is kept
   bool allow_setuid = false;
+  bool allow_twins = false;   // paths that differ only by case or Unicode normal form
 };
 
 // What may name a unit and a version: 1 to 100 letters, digits, '.', '_', '-' (a version also '+' and '~'), the first a letter or

@@ -187,7 +187,7 @@ TEST_CASE("store: everything that cannot be sealed is named at once, nothing is 
       "  path 'code/new\\nline': it has a control character",
       "  path 'code/bad\\xff': it is not UTF-8",
       "  'code/su' is setuid: the unit does not say allow_setuid",
-      "  'code/Bin2' and 'code/bin2' differ only by case or normal form",
+      "  'code/Bin2' and 'code/bin2' differ only by case or normal form: the unit does not say allow_twins",
       "  symlink 'code/absolute' -> '/etc/passwd': its target is absolute",
       "  symlink 'code/out' -> '../../x': it leads out of the release",
       "  'code/fifo': it is a FIFO; a release holds files, folders and symlinks",

@@ -169,7 +169,7 @@ TEST_CASE("tree: collisions name both sides, on a host and when sealing") {
     r.file("config/role/db/x", "x").file("config/role/cache/X", "y");  // no host has both roles
     r.file("config/common/App", "x").file("config/role/web/app", "y");
     CHECK(r.check() == std::vector<std::string>{
-                           "'config/common/App' and 'config/role/web/app' become 'config/App' and 'config/app', which differ only by case or normal form"});
+                           "'config/common/App' and 'config/role/web/app' become 'config/App' and 'config/app', which differ only by case or normal form: the unit does not say allow_twins"});
   }
 }
 

@@ -81,6 +81,7 @@ drift:
     - {path: "cache/*", owner: jane, reason: made at run time, until: 2028-02-29}
 secrets: [/etc/storefront/db-password]
 allow_setuid: true
+allow_twins: true
 )yaml");
   CHECK(spec.unit == "storefront");
   CHECK(spec.version == "1.10");  // not 1.1
@@ -116,6 +117,7 @@ allow_setuid: true
   CHECK(spec.drift_ignore[0].until == "2028-02-29");
   CHECK(spec.secrets.size() == 1);
   CHECK(spec.allow_setuid);
+  CHECK(spec.allow_twins);
   // What the decoder lets pass, the sealed form takes as well.
   CHECK(to_json(unit_spec_from_json(to_json(spec))) == to_json(spec));
 }
