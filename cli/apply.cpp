@@ -40,8 +40,8 @@ class Apply : public Command {
  private:
   // The plan as it was saved, if every host still is what it was then.
   Exit saved(Context& c) {
-    if (options_.hotfix || options_.outside_window || options_.limit || options_.plan_file)
-      throw Error("a saved plan is applied as it was made: --plan, --limit, --hotfix and --outside-window belong to `ripcord plan`", {},
+    if (options_.hotfix || options_.outside_window || options_.limit || options_.plan_file || options_.unproven)
+      throw Error("a saved plan is applied as it was made: --plan, --limit, --hotfix, --outside-window and --unproven belong to `ripcord plan`", {},
                   Exit::usage);
     auto plan = load_saved_plan(target_);
     if (plan.spec.fleet != c.fleet().name)
@@ -65,6 +65,7 @@ class Apply : public Command {
     auto spec = plan.spec;
     spec.id = p.preflight.spec.id;  // one plan may be applied, taken back and applied again: each is its own rollout
     spec.who = c.who();
+    spec.proofs = p.preflight.spec.proofs;  // those that stand now
     if (options_.message) spec.why = *options_.message;
     p.preflight.spec = spec;
     return go(c, p, spec);

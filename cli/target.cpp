@@ -102,12 +102,14 @@ void PlanOptions::declare(Arguments& a) {
   a.value("--limit", limit, "SELECTOR", "only these hosts; the others are owed");
   a.value("--key", key, "KEY", "when TARGET is a folder: sign the release with this key");
   a.flag("--hotfix", hotfix, "shorter bakes, every stage and check kept; needs -m");
+  a.value("--unproven", unproven, "VERSION", "do not rehearse the way back to this release (several: 1.0,1.1); needs -m");
   a.flag("--outside-window", outside_window, "do not wait for the plan's window; needs -m");
 }
 
 void PlanOptions::check() const {
   bool reason = message && !trim(*message).empty();
   if (hotfix && !reason) throw Error("--hotfix needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
+  if (unproven && !reason) throw Error("--unproven needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
   if (outside_window && !reason) throw Error("--outside-window needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
 }
 
@@ -142,6 +144,8 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   preflight.who = c.who();
   preflight.why = options.message.value_or("");
   preflight.ledger_id = exists(c.fleet().ledger) ? c.ledger().id() : "";
+  if (!preflight.ledger_id->empty()) preflight.proofs = standing_proofs(c.entries(), unit.unit);
+  if (options.unproven) preflight.unproven = split(*options.unproven, ',');
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
   if (options.limit) {
     preflight.limit = Selector::parse(*options.limit);

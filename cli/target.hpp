@@ -25,10 +25,10 @@ bool names_folder(Context& context, const std::string& target);
 Digest find_release(const ReleaseStore& store, const std::string& unit, const std::optional<std::string>& version);
 
 struct PlanOptions {
-  std::optional<std::string> plan_file, limit, message, key;
+  std::optional<std::string> plan_file, limit, message, key, unproven;
   bool hotfix = false, outside_window = false;
   void declare(Arguments& a);
-  void check() const;  // --hotfix and --outside-window need -m
+  void check() const;  // overriding needs -m
 };
 
 // Everything that apply knows before it acts.

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "plans/rehearsal.hpp"
 
 namespace ripcord {
 namespace {
@@ -18,6 +19,7 @@ struct Decider {
   const RolloutState& state;
   const DecideInput& in;
   Decision out{};
+  bool walking = false;  // a host is out to prove a way back
 
   const RolloutSpec& spec() const { return state.spec(); }
   const StageState& stage(int i) const { return state.stages()[static_cast<std::size_t>(i)]; }
@@ -92,10 +94,11 @@ struct Decider {
       record("rollout.rolling_back", {{"why", "aborted: " + state.rollback_why}});
       return true;
     }
-    if (state.failures >= std::max(1, spec().max_failures)) {
-      why = fmt::format("{} failed{}", count_of(state.failures, "host"), first_reason(HostPhase::failed, HostPhase::returned));
+    if (!state.disproof.empty() || state.failures >= std::max(1, spec().max_failures)) {
+      why = !state.disproof.empty() ? state.disproof : fmt::format("{} failed{}", count_of(state.failures, "host"), first_reason(HostPhase::failed, HostPhase::returned));
       if (spec().rollback_on_failure) record("rollout.rolling_back", {{"why", why}});
       else if (!state.paused) record("rollout.paused", {{"by", "policy"}, {"why", why + "; on_failure is pause"}});
+      else wait(Waiting::paused, "paused: " + state.pause_why);
       return true;
     }
     return false;
@@ -121,7 +124,7 @@ struct Decider {
     for (const auto& s : state.stages()) {
       for (HostPhase p : {HostPhase::failed, HostPhase::returning})
         for (int i : s.idle[at(p)])
-          if (host(i).switched) out.actions.push_back(GoBack{i});
+          if (host(i).switched) out.actions.push_back(GoBack{i, p == HostPhase::returning && host(i).rehearsing});
     }
     if (failed_as_a_whole()) return;
     if (state.paused) return wait(Waiting::paused, state.pause_why.empty() ? "paused" : "paused: " + state.pause_why);
@@ -133,6 +136,7 @@ struct Decider {
                                                            spec().max_unreachable, first_reason(HostPhase::unreachable, HostPhase::unknown))}});
 
     int now = state.current_stage();
+    if (walk_on(now)) return;
     if (now == static_cast<int>(state.stages().size())) return complete();
     const auto& s = stage(now);
     const auto& ss = stage_spec(now);
@@ -142,8 +146,9 @@ struct Decider {
     }
     if (s.baking) return bake(now);
     if (s.in(HostPhase::waiting) > 0) return stage_hosts(now);
+    if (now == 0 && rehearse(now, true)) return;
     if (s.in(HostPhase::staged) > 0) return activate(now);
-    if (s.in(HostPhase::activating) > 0 || s.in(HostPhase::returning) > 0 || going_back(s)) return progress(now);
+    if (s.in(HostPhase::activating) > 0 || s.in(HostPhase::returning) > 0 || going_back(s) || walking) return progress(now);
     finish_stage(now);
   }
 
@@ -170,18 +175,18 @@ struct Decider {
   void activate(int now) {
     const auto& s = stage(now);
     const auto& ss = stage_spec(now);
-    if (spec().window && !spec().outside_window && !spec().window->open(in.now)) {
-      auto next = spec().window->next_open(in.now);
-      wake(next);
-      return wait(Waiting::window, fmt::format("outside the window {}; opens {}", spec().window->text(), format_utc(next)));
-    }
+    if (window_closed()) return;
     // Hosts activated and not known to be well, here and in all stages: the blast radius (promise 9).
     int open = s.in(HostPhase::activating) + s.in(HostPhase::unknown) + s.in(HostPhase::returning);
+    for (HostPhase p : {HostPhase::staged, HostPhase::confirmed}) open += s.in(p) - static_cast<int>(s.idle[at(p)].size());  // intent on its way
+    for (const auto& action : out.actions) open += std::holds_alternative<GoBack>(action);
     for (int i : s.idle[at(HostPhase::failed)]) open += host(i).switched;
     int width = ss.slow_start ? std::min(ss.max_parallel, 1 + s.in(HostPhase::confirmed)) : ss.max_parallel;
     auto unavailable = s.unavailable;
+    if (now > 0 && rehearse(now, false)) return;  // a proof has expired since
     for (int i : s.idle[at(HostPhase::staged)]) {
       if (open >= width) break;
+      if (!may_switch(state, i, in.now)) continue;
       int& down = unavailable[plan(i).domain];
       if (ss.max_unavailable > 0 && down >= ss.max_unavailable) continue;
       out.actions.push_back(Activate{i});
@@ -189,6 +194,50 @@ struct Decider {
       ++open;
     }
     progress(now);
+  }
+
+  // The walks of the first stage. True: nothing else is to be done now.
+  bool rehearse(int now, bool every) {
+    auto walks = walks_due(state, in.now, every, now);
+    for (int i : walks.proven) record("rollback.proof", to_json(proof_of(state, i, in.now)));
+    if (!walks.proven.empty()) return true;
+    if (!walks.back.empty() && window_closed()) return true;  // what goes back has to come forward again
+    for (int i : walks.back) out.actions.push_back(GoBack{i, true});
+    // Hosts that are in the middle of something may yet be the ones that walk it.
+    walking = walking || !walks.back.empty() || walks.under_way;
+    if (!walking && !walks.lost.empty()) {
+      record("rollout.paused", {{"by", "policy"},
+                                {"why", fmt::format("no host is left that could walk the way back to {}: `retry` one that did not answer, or "
+                                                    "abort and apply with --unproven", join(walks.lost, ", "))}});
+      return true;
+    }
+    if (!walks.back.empty()) wait(Waiting::work, fmt::format("rehearsing the way back in {}", stage_spec(0).name));
+    return false;
+  }
+
+  // A walk that began in a later stage, because a proof had expired, is that of a host of the first one. It ends before anything
+  // else does. True: the rollout's end has to wait for it.
+  bool walk_on(int now) {
+    if (now == 0) return false;
+    const auto& s = stage(0);
+    bool is_out = s.in(HostPhase::activating) + s.in(HostPhase::returning) > 0;
+    for (int i : s.idle[at(HostPhase::staged)]) {
+      if (!host(i).walked) continue;
+      is_out = true;
+      if (window_closed()) return true;
+      out.actions.push_back(Activate{i});
+    }
+    walking = is_out;
+    if (is_out && now == static_cast<int>(state.stages().size())) return progress(0), true;
+    return false;
+  }
+
+  bool window_closed() {
+    if (!spec().window || spec().outside_window || spec().window->open(in.now)) return false;
+    auto next = spec().window->next_open(in.now);
+    wake(next);
+    wait(Waiting::window, fmt::format("outside the window {}; opens {}", spec().window->text(), format_utc(next)));
+    return true;
   }
 
   void progress(int now) {

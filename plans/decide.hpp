@@ -13,7 +13,7 @@ namespace ripcord {
 struct StageRelease { int host; };            // bring the release beside the running one
 struct Activate { int host; };                // intent, activate, health, confirm
 struct Resolve { int host; };                 // intent was written and the outcome is not known: ask by operation id
-struct GoBack { int host; };                  // return this host to `from`
+struct GoBack { int host; bool rehearsal = false; };  // return this host to `from`; rehearsal: verified, and forward again after it
 struct CheckHealth { std::vector<int> hosts; };  // one round on hosts of a baking stage
 struct Record { std::string kind; json::object body; };  // a transition of the rollout itself, to be appended
 using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, CheckHealth, Record>;

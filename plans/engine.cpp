@@ -87,9 +87,10 @@ struct Engine::Impl {
             state->hosts()[static_cast<std::size_t>(host)].attempts, on_step};
   }
 
-  Task<> intend(int host, std::string op, bool forward) {
+  Task<> intend(int host, std::string op, bool forward, bool rehearsal) {
     const auto& p = plan(host);
     json::object entry{{"kind", "host.intent"}, {"host", p.name}, {"op", op}, {"forward", forward}};
+    if (rehearsal) entry["rehearsal"] = true;
     const auto from = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
     const auto to = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
     entry["from"] = from;
@@ -111,11 +112,13 @@ struct Engine::Impl {
       co_return co_await resolve_step(std::move(c));
     }
     bool forward = std::holds_alternative<Activate>(action);
+    bool rehearsal = forward ? state->hosts()[static_cast<std::size_t>(host)].walked : std::get<GoBack>(action).rehearsal;
     std::string op = new_op_id();
-    co_await intend(host, op, forward);
+    co_await intend(host, op, forward, rehearsal);
     if (!lease.valid()) co_return StepResult{{}, false, true, "the lease ran out before the command left"};
     StepContext c = context(host, op);
     observer.on_step(plan(host).name, forward ? "activating" : "going back");
+    if (!forward && rehearsal) co_return co_await walk_back_step(std::move(c));
     if (!forward) co_return co_await go_back_step(std::move(c));
     Millis spread(0);
     if (state->spec().spread.count() > 0)
@@ -126,7 +129,10 @@ struct Engine::Impl {
   Task<> run_host(NextAction action, int host) {
     std::string broken;
     try {
+      Elapsed begin = clock.elapsed();
+      bool moves = std::holds_alternative<Activate>(action) || std::holds_alternative<GoBack>(action);
       StepResult result = co_await step(std::move(action), host);
+      if (moves) result.entry["took_ms"] = (clock.elapsed() - begin).count();
       if (result.fenced) {
         lost_to_another(plan(host).name + ": " + result.why);
       } else if (result.controller_fault) {
@@ -317,6 +323,7 @@ Task<Exit> Engine::start(RolloutSpec spec, std::int64_t epoch_at_least) {
   json::object first{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
   if (spec.hotfix) first["hotfix"] = true;
   if (spec.outside_window) first["outside_window"] = true;
+  if (!spec.unproven.empty()) first["unproven"] = to_json_array(spec.unproven);
   impl_->synced = impl_->ledger.store().size() - 1;
   impl_->state.emplace(std::move(spec));
   co_return co_await impl_->begin(epoch_at_least, std::move(first));

@@ -26,6 +26,7 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     if (const auto* spec = find_object(b, "spec")) hosts = get_array(*spec, "hosts").size();
     std::string how = get_bool_or(b, "hotfix", false) ? ", as a hotfix" : "";
     if (get_bool_or(b, "outside_window", false)) how += ", outside the window";
+    if (auto unproven = get_strings_or_empty(b, "unproven"); !unproven.empty()) how += ", THE WAY BACK TO " + join(unproven, ", ") + " UNPROVEN";
     return fmt::format("rollout of {} to {} hosts started{}", release_of(b), hosts, how);
   }
   if (kind == "rollout.rolling_back") return "going back: " + get_string_or(b, "why", "");
@@ -38,10 +39,13 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
   if (kind.starts_with("rollout.")) return kind.substr(8);
   if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);
+  if (kind == "rollback.proof")
+    return fmt::format("way back from {} to {} proven on {}", get_string_or(b, "to_version", "?"), get_string_or(b, "from_version", "?"), host);
   if (kind == "rollback.started") return fmt::format("rip cord pulled on {}", release_of(b));
   if (kind == "rollback.ended") return fmt::format("rip cord: exit {}", get_int_or(b, "exit", 0));
   if (kind == "host.failed" || kind == "host.unhealthy") return fmt::format("{} failed{}", host, tail);
   if (kind == "host.unreachable" || kind == "host.unknown") return fmt::format("{} {}{}", host, kind.substr(5), tail);
+  if (kind == "host.stuck" && get_bool_or(b, "rehearsal", false)) return fmt::format("the way back does not work on {}{}", host, tail);
   if (kind == "host.stuck") return fmt::format("{} needs a person{}", host, tail);
   if (!every) return "";
   if (kind.starts_with("host.")) return fmt::format("{} {}", host, kind.substr(5));

@@ -96,9 +96,18 @@ StepResult never_began(const StepContext& c) {
   return r;
 }
 
-// What a terminal state of a forward operation means for the rollout.
+StepResult returned(const StepContext& c, const std::map<std::string, std::int64_t>& step_ms) {
+  StepResult r;
+  r.entry = host_entry(c, "host.returned");
+  r.entry["to"] = c.plan.from ? c.plan.from->folder() : "nothing";
+  r.entry["step_ms"] = steps_json(step_ms);
+  return r;
+}
+
+// What a terminal state of an operation means for the rollout.
 StepResult from_terminal(const StepContext& c, const OpState& state, const std::map<std::string, std::int64_t>& step_ms) {
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;
+  if (!state.forward && state.phase == OpPhase::confirmed) return returned(c, step_ms);
   switch (state.phase) {
     case OpPhase::confirmed: return confirmed(c, step_ms);
     case OpPhase::reverted: return failed(c, "confirm", "the host went back by itself" + because, false);
@@ -325,13 +334,8 @@ Task<StepResult> go_back_step(StepContext c) {
   if (refusal && refusal->code() == "fenced") co_return StepResult{{}, false, true, refusal->message()};
   if (link) co_return unknown(c, link->message());
   if (!why.empty()) co_return unknown(c, "could not be asked to go back: " + why);
+  if (!refusal && back.reply.state.phase == OpPhase::confirmed) co_return returned(c, back.reply.step_ms);
   StepResult r;
-  if (!refusal && back.reply.state.phase == OpPhase::confirmed) {
-    r.entry = host_entry(c, "host.returned");
-    r.entry["to"] = c.plan.from ? c.plan.from->folder() : "nothing";
-    r.entry["step_ms"] = steps_json(back.reply.step_ms);
-    co_return r;
-  }
   r.entry = host_entry(c, "host.stuck");
   r.entry["reason"] = refusal ? refusal->message()
                               : fmt::format("going back: {} failed{}", back.reply.failed_step, because_of(back.reply));

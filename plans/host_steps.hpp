@@ -34,5 +34,7 @@ Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels 
 Task<StepResult> activate_step(StepContext c, Millis spread);
 Task<StepResult> resolve_step(StepContext c);   // c.op: the operation whose outcome is not known
 Task<StepResult> go_back_step(StepContext c);   // c.op: a new operation
+// One step of a rehearsal: the running release is verified, the host goes back, and is verified there: tree, health, process.
+Task<StepResult> walk_back_step(StepContext c);
 
 }  // namespace ripcord

@@ -54,6 +54,7 @@ class PlanDecoder {
     if (auto v = root.get("deadman")) plan.demand_strong_deadman = v.one_of({"strong", "any"}) == "strong";
     if (auto v = root.get("spread")) plan.spread = v.duration();
     if (auto v = root.get("hotfix_bake")) plan.hotfix_bake = v.duration();
+    if (auto v = root.get("proof_expires"); v && (plan.proof_expires = v.duration()) < Millis(60000)) v.error("at least 1m is needed");
     if (auto v = root.get("rest")) plan.rest_excluded = v.one_of({"excluded"}) == "excluded";
     root.close();
     return plan;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plans/fleet.hpp"
+#include "plans/proof.hpp"
 #include "plans/selector.hpp"
 #include "plans/window.hpp"
 
@@ -55,6 +56,7 @@ struct Plan {
   bool demand_strong_deadman = false;
   Millis spread{0};                 // restarts of a stage are spread over this long, with jitter
   Millis hotfix_bake{60000};        // --hotfix: no bake is longer than this
+  Millis proof_expires = kProofValid;
   bool rest_excluded = false;       // `rest: excluded`: hosts that no stage takes are left out knowingly (they stay owed)
 };
 

@@ -6,6 +6,8 @@
 #include <set>
 #include <tuple>
 
+#include "plans/rehearsal.hpp"
+
 namespace ripcord {
 namespace {
 
@@ -130,6 +132,10 @@ struct Builder {
     }
     std::erase_if(away, [&](const Host* h) { return options.limit && !options.limit->matches(h->labels); });
     auto stages = assign_stages(plan, present);
+    std::map<std::string, Digest> runs;
+    for (const auto* h : present)
+      if (const auto& running = by_name.at(h->name)->look->unit.running) runs[h->name] = running->manifest;
+    bring_rehearsers_forward(stages, runs, release.digest);
     auto& spec = out.spec;
     std::map<std::string, int> domain_size;
     for (std::size_t i = 0; i < plan.stages.size(); ++i) {
@@ -229,6 +235,42 @@ struct Builder {
     for (auto& [key, g] : groups) out.groups.push_back(std::move(g));
   }
 
+  void judge_ways_back() {
+    for (const auto& h : out.spec.hosts) {
+      if (h.unchanged || !h.from || h.from->manifest == release.digest) continue;
+      auto way = std::find_if(out.ways_back.begin(), out.ways_back.end(), [&](const WayBack& w) { return w.from.manifest == h.from->manifest; });
+      if (way == out.ways_back.end()) way = out.ways_back.insert(way, WayBack{*h.from, 0, h.name, std::nullopt, false});
+      ++way->hosts;
+    }
+    for (auto& way : out.ways_back)
+      for (const auto& p : options.proofs)
+        if (p.from == way.from.manifest && p.to == release.digest && p.holds(now, plan.proof_expires)) {
+          way.proof = p;
+          out.spec.proofs.push_back(p);
+        }
+    waive();
+  }
+
+  void waive() {
+    const auto& unit = release.manifest.spec.unit;
+    if (!options.unproven.empty() && fleet.is_protected)
+      find("", fmt::format("--unproven is refused: fleet '{}' is protected, and a way back that nobody walked is not waived there", fleet.name), true);
+    for (const auto& name : options.unproven) {
+      auto way = std::find_if(out.ways_back.begin(), out.ways_back.end(),
+                              [&](const WayBack& w) { return w.from.version == name || unit + "@" + w.from.version == name; });
+      if (way == out.ways_back.end()) {
+        std::vector<std::string> names;
+        for (const auto& w : out.ways_back) names.push_back(w.from.version);
+        find("", fmt::format("--unproven '{}' names no release that is replaced here ({})", escape_terminal(name),
+                             names.empty() ? "none is" : "replaced: " + join(names, ", ")), true);
+        continue;
+      }
+      way->waived = true;
+      out.spec.unproven.push_back(way->from.version);
+      find("", fmt::format("the way back to {}@{} is UNPROVEN: nobody walks it before {} hosts make it", unit, way->from.version, way->hosts), false);
+    }
+  }
+
   // A guess for people: each host takes its restart and min_healthy_time, hosts in parallel as the stage allows, and the bakes.
   void estimate() {
     std::vector<int> changes(out.spec.stages.size());
@@ -241,6 +283,9 @@ struct Builder {
       for (int left = changes[i]; left > 0; left -= width, width = std::min(width * 2, s.max_parallel)) ++rounds;
       out.estimated += one * rounds + s.bake;
     }
+    // Back and forward again; walks of different releases run side by side.
+    bool walks = std::any_of(out.ways_back.begin(), out.ways_back.end(), [](const WayBack& w) { return !w.proof && !w.waived; });
+    if (walks) out.estimated += one * 2;
   }
 
   Preflight build() {
@@ -271,6 +316,8 @@ struct Builder {
     if (away > spec.max_unreachable)
       find("", fmt::format("{} of {} hosts cannot be reached, and max_unreachable comes to {}", away, total, spec.max_unreachable), true, Exit::unreachable);
     group_changes();
+    spec.proof_valid = plan.proof_expires;
+    judge_ways_back();
     for (const auto& h : spec.hosts)
       if (!h.from && !h.unchanged && !h.away) out.no_way_back.push_back(h.name);
     estimate();

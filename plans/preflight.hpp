@@ -67,10 +67,20 @@ struct ChangeGroup {
   std::vector<std::string> restarts;  // services
 };
 
+// A release that is replaced, and what is known of the way back to it.
+struct WayBack {
+  ReleaseId from;
+  std::size_t hosts = 0;
+  std::string rehearsed_on;       // the host that walks it first, unless it is proven or waived
+  std::optional<Proof> proof;     // unexpired
+  bool waived = false;            // --unproven
+};
+
 struct Preflight {
   RolloutSpec spec;
   std::vector<PreflightFinding> findings;
   std::vector<ChangeGroup> groups;
+  std::vector<WayBack> ways_back;
   std::vector<std::string> no_way_back;     // what cannot be rolled back: hosts with nothing to go back to
   std::map<std::string, std::string> observed;  // host -> fingerprint (running tree, journal sequence and hash)
   std::int64_t highest_epoch = 0;           // seen on any host
@@ -82,6 +92,8 @@ struct Preflight {
 struct PreflightOptions {
   bool hotfix = false, outside_window = false;
   std::string who, why;
+  std::vector<Proof> proofs;       // standing ones of the unit, out of the ledger
+  std::vector<std::string> unproven;  // VERSION or UNIT@VERSION, whose way back is not to be walked
   std::optional<Selector> limit;   // only these hosts; the others are owed
   Millis session_establishment{35000};
   std::optional<std::string> ledger_id;   // what a host may say its unit belongs to; "": no ledger yet; nullopt: not asked

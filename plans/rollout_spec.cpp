@@ -74,6 +74,13 @@ json::object to_json(const RolloutSpec& s) {
                  {"who", s.who},
                  {"why", s.why}};
   if (s.window) o["window"] = to_json(*s.window);
+  if (!s.proofs.empty()) {
+    json::array proofs;
+    for (const auto& p : s.proofs) proofs.push_back(to_json(p));
+    o["proofs"] = std::move(proofs);
+  }
+  if (!s.unproven.empty()) o["unproven"] = to_json_array(s.unproven);
+  o["proof_valid_ms"] = s.proof_valid.count();
   return o;
 }
 
@@ -108,6 +115,13 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
   s.who = get_string(o, "who");
   s.why = get_string(o, "why");
   if (const auto* window = find_object(o, "window")) s.window = window_from_json(*window);
+  if (const auto* proofs = find_array(o, "proofs"))
+    for (const auto& proof : *proofs) {
+      if (!proof.is_object()) throw Error("a proof of the rollout is not an object");
+      s.proofs.push_back(proof_from_json(proof.get_object()));
+    }
+  s.unproven = get_strings_or_empty(o, "unproven");
+  s.proof_valid = Millis(get_int_or(o, "proof_valid_ms", kProofValid.count()));
   return s;
 }
 

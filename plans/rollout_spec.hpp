@@ -7,6 +7,7 @@
 
 #include "core/base/json.hpp"
 #include "manifests/shared/messages.hpp"
+#include "plans/proof.hpp"
 #include "plans/window.hpp"
 
 namespace ripcord {
@@ -46,6 +47,9 @@ struct RolloutSpec {
   bool hotfix = false;
   Millis spread{0};
   Millis confirm_within{0};      // the dead-man's T, computed (activation_bound)
+  std::vector<Proof> proofs;     // of pairs that were proven before this rollout began
+  std::vector<std::string> unproven;  // versions whose way back nobody walks: waived by name (--unproven)
+  Millis proof_valid = kProofValid;
   std::string who, why;
 
   UnitRef unit_ref() const { return {unit, root}; }

@@ -46,6 +46,28 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
     ++stage.count[at(host.phase)];
     ++stage.total;
   }
+  find_pairs();
+}
+
+void RolloutState::find_pairs() {
+  for (int i = 0; i < static_cast<int>(spec_.hosts.size()); ++i) {
+    const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
+    if (plan.unchanged || !plan.from || plan.from->manifest == spec_.manifest) continue;
+    if (std::find(spec_.unproven.begin(), spec_.unproven.end(), plan.from->version) != spec_.unproven.end()) continue;
+    auto& pair = pairs_[plan.from->manifest];
+    pair.from = *plan.from;
+    if (plan.stage == 0) pair.first_stage.push_back(i);
+    else ++pair.later;
+  }
+  for (const auto& proof : spec_.proofs)
+    if (auto found = pairs_.find(proof.from); found != pairs_.end() && proof.to == spec_.manifest) found->second.proven_at = proof.at;
+}
+
+const PairState* RolloutState::pair_of(int host) const {
+  const auto& plan = spec_.hosts[static_cast<std::size_t>(host)];
+  if (plan.unchanged || !plan.from) return nullptr;
+  auto found = pairs_.find(plan.from->manifest);
+  return found == pairs_.end() ? nullptr : &found->second;
 }
 
 int RolloutState::current_stage() const {
@@ -102,10 +124,13 @@ void RolloutState::apply(const LedgerEntry& entry) {
     if (i < 0) return;
     auto& host = hosts_[static_cast<std::size_t>(i)];
     auto& stage = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)];
+    const Millis took(get_int_or(b, "took_ms", time.ms - host.since_ms));
+    const bool rehearsal = get_bool_or(b, "rehearsal", false);
     host.since_ms = time.ms;
     auto count_failure = [&] {
       if (!host.failed_once) ++failures;
       host.failed_once = true;
+      host.walked = false;
       host.reason = get_string_or(b, "reason", "");
     };
     if (kind == "host.staged") {
@@ -114,18 +139,22 @@ void RolloutState::apply(const LedgerEntry& entry) {
       stage.last_progress = time;
     } else if (kind == "host.intent") {
       host.op = get_string(b, "op");
-      if (get_bool(b, "forward")) {
+      host.going_back = !get_bool(b, "forward");
+      host.rehearsing = rehearsal;
+      if (!host.going_back) {
         host.switched = true;  // may be, from here on
         ++host.attempts;
         stage.last_progress = time;
         move(i, HostPhase::activating);
       } else {
         ++host.back_attempts;
+        if (rehearsal) stage.last_progress = time;
         move(i, HostPhase::returning);
       }
     } else if (kind == "host.confirmed") {
       host.switched = true;
       host.reason.clear();
+      host.forward_took = took;
       move(i, HostPhase::confirmed);
       stage.last_progress = time;
     } else if (kind == "host.failed") {
@@ -147,9 +176,19 @@ void RolloutState::apply(const LedgerEntry& entry) {
       move(i, HostPhase::unknown);
     } else if (kind == "host.returned") {
       host.switched = false;
-      move(i, HostPhase::returned);
+      host.walked = rehearsal;
+      if (rehearsal) {  // one step of the walk: the release lies there, and goes forward again
+        host.back_took = took;
+        host.attempts = host.back_attempts = 0;
+        stage.last_progress = time;
+      }
+      move(i, rehearsal ? HostPhase::staged : HostPhase::returned);
     } else if (kind == "host.stuck") {
       host.reason = get_string_or(b, "reason", "");
+      host.walked = false;
+      const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
+      if (rehearsal && plan.from)
+        disproof = fmt::format("the way back from {} to {} does not work on {}: {}", plan.to.version, plan.from->version, plan.name, host.reason);
       move(i, HostPhase::stuck);
     }
     return;
@@ -161,6 +200,10 @@ void RolloutState::apply(const LedgerEntry& entry) {
   };
   if (kind == "rollout.started") {
     began = time;
+  } else if (kind == "rollback.proof") {
+    auto proof = proof_from_json(b);
+    if (auto found = pairs_.find(proof.from); found != pairs_.end() && proof.to == spec_.manifest) found->second.proven_at = proof.at;
+    if (int i = index(proof.host); i >= 0) hosts_[static_cast<std::size_t>(i)].walked = false;
   } else if (kind == "stage.started") {
     if (auto* s = stage_of()) s->started = true, s->started_at = s->last_progress = time;
   } else if (kind == "stage.baking") {
@@ -189,12 +232,13 @@ void RolloutState::apply(const LedgerEntry& entry) {
     rollback_why = get_string_or(b, "why", "");
   } else if (kind == "rollout.retried") {
     paused = false;
+    disproof.clear();
     for (const auto& name : get_strings_or_empty(b, "hosts")) {
       int i = index(name);
       if (i < 0) continue;
       auto& host = hosts_[static_cast<std::size_t>(i)];
       if (host.phase == HostPhase::unreachable) --unreachable, move(i, HostPhase::waiting);
-      else if (host.phase == HostPhase::unknown) --unreachable, move(i, HostPhase::activating);
+      else if (host.phase == HostPhase::unknown) --unreachable, move(i, host.going_back ? HostPhase::returning : HostPhase::activating);
       else if (host.phase == HostPhase::failed && !host.switched) move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::returned && !rolling_back) move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::stuck) move(i, HostPhase::returning);

@@ -5,6 +5,7 @@
 #pragma once
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
@@ -41,6 +42,19 @@ struct HostState {
   int attempts = 0;           // times an intent to go forward was written
   int back_attempts = 0;      // times an intent to go back was written
   int health_misses = 0;      // in a row, during a bake; this process's
+  // The walk of a rehearsal: forward, back, forward again.
+  bool going_back = false;    // the newest operation goes back
+  bool rehearsing = false;    // and is part of a walk
+  bool walked = false;        // was observed well on its old release; what is left is to go forward again
+  Millis forward_took{0}, back_took{0};
+};
+
+// A release that this rollout replaces. Its way back is the one from the rollout's release to this one.
+struct PairState {
+  ReleaseId from;
+  std::vector<int> first_stage;  // hosts that make it there
+  int later = 0;                 // hosts that make it in later stages
+  std::optional<WallTime> proven_at;
 };
 
 struct StageState {
@@ -67,11 +81,16 @@ class RolloutState {
   const std::vector<StageState>& stages() const { return stages_; }
   int current_stage() const;                 // first that has not passed; stages().size() when all have
   int index(const std::string& host) const;  // -1: not of this rollout
+  // By the manifest that is replaced; without those that need no proof.
+  const std::map<Digest, PairState>& pairs() const { return pairs_; }
+  const PairState* pair_of(int host) const;  // null: no proof is needed
+  bool proven(const PairState& pair, WallTime now) const { return pair.proven_at && now < *pair.proven_at + spec_.proof_valid; }
   int count(HostPhase p) const;
 
   bool paused = false, aborted = false, rolling_back = false, halted = false;
   std::string pause_why, pause_by;           // by: "person" | "policy" | "signal"
   std::string rollback_why;
+  std::string disproof;                      // a way back was walked and does not work: where, and why
   int failures = 0;                          // hosts that failed, counted once each; never goes down
   bool distrust = false;                     // some host did not trust the seal, or was not trusted: the exit code is 9
   int unreachable = 0;
@@ -86,10 +105,12 @@ class RolloutState {
 
  private:
   void move(int host, HostPhase to);
+  void find_pairs();
   RolloutSpec spec_;
   std::vector<HostState> hosts_;
   std::vector<StageState> stages_;
   std::unordered_map<std::string, int> by_name_;
+  std::map<Digest, PairState> pairs_;
 };
 
 // The state of one rollout out of a run of entries; nullopt when its start is not among them.

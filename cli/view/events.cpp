@@ -70,6 +70,17 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
         fmt::format("{} staged {} ({}, {})", host, spec.version, count_of(static_cast<std::size_t>(get_int_or(b, "files", 0)), "file"),
                     format_size(static_cast<std::uint64_t>(get_int_or(b, "bytes", 0)))),
         Tone::dim};
+  const bool rehearsal = get_bool_or(b, "rehearsal", false);
+  if (kind == "rollback.proof") {
+    auto p = proof_from_json(b);
+    return Event{fmt::format("way back to {} proven on {}: forward in {}, back in {}", p.from_version, p.host, format_duration(p.forward),
+                             format_duration(p.back)),
+                 Tone::good};
+  }
+  if (kind == "host.intent" && rehearsal)
+    return Event{get_bool_or(b, "forward", true) ? fmt::format("{} rehearsal: forward again to {}", host, release_word(b, "to"))
+                                                 : fmt::format("{} rehearsal: back to {}", host, release_word(b, "to")),
+                 Tone::active};
   if (kind == "host.intent") {
     if (get_bool_or(b, "forward", true))
       return Event{fmt::format("{} activating {} (from {})", host, release_word(b, "to"), release_word(b, "from")), Tone::active};
@@ -83,6 +94,8 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, because(reason)), Tone::warn};
   if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, because(reason)), Tone::warn};
   if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, because(reason)), Tone::bad};
+  if (kind == "host.returned" && rehearsal)
+    return Event{fmt::format("{} rehearsal: runs {} again, verified{}", host, release_word(b, "to"), took(b)), Tone::good};
   if (kind == "host.returned") return Event{fmt::format("{} returned to {}", host, release_word(b, "to")), Tone::warn};
   if (kind == "host.stuck") return Event{fmt::format("{} needs a person{}", host, because(reason)), Tone::bad};
   if (kind == "rollout.rolling_back") return Event{"rolling back" + because(why), Tone::bad};

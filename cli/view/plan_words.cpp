@@ -44,6 +44,15 @@ std::string window_words(const RolloutSpec& spec, WallTime now) {
   return text + (spec.window->open(now) ? ", open now" : ", opens " + short_time(spec.window->next_open(now), now));
 }
 
+std::string way_back_words(const WayBack& w, Millis valid, WallTime now) {
+  auto head = fmt::format("to {} ({}): ", w.from.version, count_of(w.hosts, "host"));
+  if (w.waived) return head + "UNPROVEN, and nobody walks it (--unproven)";
+  if (w.proof)
+    return head + fmt::format("proven on {} at {}, back in {}; holds until {}", w.proof->host, short_time(w.proof->at, now),
+                              format_duration(w.proof->back), short_time(w.proof->at + valid, now));
+  return head + fmt::format("rehearsed on {}, forward, back and forward again, before any other host", w.rehearsed_on);
+}
+
 }  // namespace
 
 std::string budget_words(const RolloutSpec& spec) {
@@ -103,6 +112,7 @@ std::vector<std::string> plan_lines(const Preflight& p, const std::string& plan_
   field("window", window_words(spec, now));
   field("sends", "at most " + format_size(p.bytes_to_send) + " in all, before compression");
   field("takes", "about " + (p.estimated.count() ? format_duration(p.estimated) : "no time"));
+  for (const auto& w : p.ways_back) field("way back", way_back_words(w, spec.proof_valid, now), w.waived ? Tone::bad : Tone::plain);
   field("no way back",
         p.no_way_back.empty() ? "nowhere: every host can return to what it runs"
                               : compress_hosts(p.no_way_back) + ": nothing runs there yet; going back means stopping it",
@@ -135,6 +145,13 @@ json::object plan_json(const Preflight& p, const std::string& plan_name, WallTim
                                   {"restarts", to_json_array(g.restarts)}});
   for (const auto& f : p.findings)
     findings.push_back(json::object{{"host", f.host}, {"what", f.what}, {"blocks", f.blocks}, {"exit", static_cast<int>(f.exit)}});
+  json::array ways;
+  for (const auto& w : p.ways_back) {
+    json::object way{{"from", to_json(w.from)}, {"hosts", w.hosts}, {"waived", w.waived}};
+    way["proof"] = w.proof ? json::value(to_json(*w.proof)) : json::value(nullptr);
+    way["rehearsed_on"] = w.proof || w.waived ? json::value(nullptr) : json::value(w.rehearsed_on);
+    ways.push_back(std::move(way));
+  }
   json::object result{{"plan", plan_name},
                       {"spec", std::move(o)},
                       {"stages", std::move(stages)},
@@ -142,6 +159,7 @@ json::object plan_json(const Preflight& p, const std::string& plan_name, WallTim
                       {"findings", std::move(findings)},
                       {"changing", changing(spec)},
                       {"nothing_to_do", p.nothing_to_do},
+                      {"ways_back", std::move(ways)},
                       {"no_way_back", to_json_array(p.no_way_back)},
                       {"bytes_to_send", p.bytes_to_send},
                       {"estimated_ms", p.estimated.count()},

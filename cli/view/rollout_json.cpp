@@ -60,6 +60,12 @@ json::object rollout_json(const RolloutState& s, const Runner& runner, Exit exit
                  {"rollback_why", s.rollback_why},
                  {"failures", s.failures},
                  {"began", format_utc(s.began)}};
+  o["unproven"] = to_json_array(spec.unproven);
+  json::array proofs;
+  for (const auto& [from, pair] : s.pairs())
+    proofs.push_back(json::object{{"from", to_json(pair.from)}, {"proven", s.proven(pair, now)},
+                                  {"at", pair.proven_at ? json::value(format_utc(*pair.proven_at)) : json::value(nullptr)}});
+  o["proofs"] = std::move(proofs);
   o["ended"] = s.ending == Ending::open ? json::value(nullptr) : json::value(format_utc(s.ended));
   const int at = s.current_stage();
   o["stage"] =

@@ -100,6 +100,8 @@ struct Painter {
     std::string word(to_text(h.phase));
     if (h.phase == HostPhase::confirmed && plan.unchanged) word = "already ran " + plan.to.version;
     if (h.phase == HostPhase::returned) word = "returned to " + (plan.from ? plan.from->version : "nothing");
+    if (h.phase == HostPhase::returning && h.rehearsing) word = "rehearsing the way back";
+    if (h.phase == HostPhase::staged && h.walked) word = "back on " + (plan.from ? plan.from->version : "nothing") + ", verified; forward again next";
     if (auto step = options.steps.find(plan.name);
         step != options.steps.end() &&
         (h.phase == HostPhase::activating || h.phase == HostPhase::waiting || h.phase == HostPhase::returning))

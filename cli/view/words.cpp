@@ -80,7 +80,9 @@ std::vector<std::string> owed_hosts(const RolloutState& state) {
   return names;
 }
 
-Verdict verdict(const RolloutState& s, WallTime now) {
+namespace {
+
+Verdict plain_verdict(const RolloutState& s, WallTime now) {
   const auto& spec = s.spec();
   const auto name = spec.unit + " " + spec.version + ": ";
   const auto total = spec.hosts.size();
@@ -138,6 +140,16 @@ Verdict verdict(const RolloutState& s, WallTime now) {
   const bool staging =
       stage < static_cast<int>(s.stages().size()) && s.stages()[static_cast<std::size_t>(stage)].in(HostPhase::waiting) > 0;
   return {name + (staging ? "staging" : "activating") + in_stage + confirmed, Tone::active, Waiting::work};
+}
+
+}  // namespace
+
+Verdict verdict(const RolloutState& s, WallTime now) {
+  auto v = plain_verdict(s, now);
+  if (s.spec().unproven.empty()) return v;
+  v.text += fmt::format("; THE WAY BACK TO {} IS UNPROVEN", join(s.spec().unproven, ", "));
+  v.tone = Tone::bad;
+  return v;
 }
 
 std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, WallTime now) {

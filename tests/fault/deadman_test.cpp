@@ -42,7 +42,7 @@ TEST_CASE("the controller is killed right after the switch: hosts are back by T 
   unit.version = "1.1";
   unit.health = "  interval: 100ms\n  min_healthy_time: 3s\n  healthy_deadline: 4s\n";
   fleet.write_unit("b", unit);
-  auto apply = fleet.start({"apply", "b/", "-y"}, "apply.log");
+  auto apply = fleet.start({"apply", "b/", "-y", "--unproven", "1.0", "-m", "all three at once"}, "apply.log");
   auto all_activated = [&] { return fleet.count(1, "ACTIVATED") == 2 && fleet.count(2, "ACTIVATED") == 2 && fleet.count(3, "ACTIVATED") == 2; };
   REQUIRE(eventually(all_activated, Millis(30000)));
   const Elapsed activated = boot_now();
@@ -95,7 +95,9 @@ TEST_CASE("a host that stands still for a while in the middle of it neither fail
     ++n;
     unit.version = fmt::format("{}.0", n);
     fleet.write_unit("web-" + unit.version, unit);
-    auto apply = fleet.start({"apply", "web-" + unit.version + "/", "-y"}, "apply.log");
+    std::vector<std::string> words{"apply", "web-" + unit.version + "/", "-y"};
+    if (n > 1) words.insert(words.end(), {"--unproven", fmt::format("{}.0", n - 1), "-m", "one switch each"});
+    auto apply = fleet.start(std::move(words), "apply.log");
     REQUIRE(eventually([&] { return fleet.count(1, moment) == n; }, Millis(30000)));
     fleet.hosts.freeze(1);
     ::usleep(1500000);

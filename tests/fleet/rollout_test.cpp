@@ -146,7 +146,7 @@ TEST_CASE("configuration alone; overlays and templates; a release file; a stale 
   CHECK(missing.exit == 8);
   CHECK(missing.output.find("6 of 6 hosts do not hold web@0.9: h1, h4, h2, h5, h3, h6") != missing.output.npos);
   CHECK(fleet.all_run("1.1"));
-  CHECK(fleet.count(1, "ACTIVATED") == 2);
+  CHECK(fleet.count(2, "ACTIVATED") == 2);
 
   auto back = fleet.ripcord({"rollback", "web", "-y", "-m", "numbers fell"}, elsewhere);
   INFO(back.output);
@@ -166,7 +166,7 @@ TEST_CASE("configuration alone; overlays and templates; a release file; a stale 
   CHECK(twice.output.find("0 hosts returned") != twice.output.npos);
   for (int i = 1; i <= 6; ++i) {
     CHECK((but_for_the_fence(i) == before[static_cast<std::size_t>(i - 1)]));
-    CHECK(fleet.count(i, "INTENT") == 3);
+    CHECK(fleet.count(i, "INTENT") == (i == 1 ? 5 : 3));  // the first one has walked the way back before
   }
 
   auto to = fleet.ripcord({"rollback", "web", "--to", "1.1", "-y"}, elsewhere);

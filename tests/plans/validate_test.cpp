@@ -54,6 +54,7 @@ TEST_CASE("what the example files call the default is the default") {
   CHECK(plan.progress_deadline == Plan{}.progress_deadline);
   CHECK(plan.hotfix_bake == Plan{}.hotfix_bake);
   CHECK(plan.spread == Plan{}.spread);
+  CHECK(plan.proof_expires == Plan{}.proof_expires);
 }
 
 TEST_CASE("cross checks name the host and the variable") {

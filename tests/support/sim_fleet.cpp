@@ -83,7 +83,7 @@ class SimPort : public HostPort {
     h_.last_op = a.op;
     if (a.forward) h_.last_forward = a.op;
     ++h_.journal;
-    s.phase = a.forward ? OpPhase::activated : OpPhase::confirmed;
+    s.phase = a.forward ? OpPhase::activated : h_.faults.way_back_broken ? OpPhase::needs_operator : OpPhase::confirmed;
     if (a.forward) h_.deadline_us[a.op] = (clock_.elapsed() + Millis(a.confirm_within_ms)).us;
     h_.ops[a.op] = s;
     if (a.forward && h_.faults.dies_after_switch) h_.cut = true;
@@ -96,7 +96,7 @@ class SimPort : public HostPort {
     co_await travel();
     r.state = h_.ops.at(a.op);
     r.switched = moves;
-    r.healthy = !(a.forward && h_.faults.unhealthy);
+    r.healthy = !(a.forward ? h_.faults.unhealthy : h_.faults.way_back_broken);
     if (!r.healthy) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
     co_return r;
   }

@@ -21,6 +21,7 @@ struct SimFaults {
   bool lose_activate_reply = false; // the switch happens, the answer never comes (once)
   bool lose_confirm_reply = false;  // CONFIRMED is journalled, the answer never comes (once)
   bool dies_after_switch = false;   // the controller can never reach it again after `current` moved
+  bool way_back_broken = false;     // the old release does not start again after the new one ran
   bool unhealthy_later = false;     // healthy until confirmed, not during the bake
   int latency_ms = 3;
 };

@@ -1,0 +1,89 @@
+// The way back of a rehearsal on one host, with a full look before and after: what was only inferred proves nothing.
+#include <fmt/format.h>
+
+#include "plans/host_steps.hpp"
+
+namespace ripcord {
+namespace {
+
+constexpr int kLooks = 3;  // persistent errors only: one missed health check is no disproof
+constexpr Millis kPause{500};
+
+struct Seen {
+  std::optional<ReleaseId> running;
+  std::string trouble;  // why it is not well; "" when it is
+  std::string silence;  // the host could not be asked
+  bool ours = false;    // because of our own credentials
+};
+
+std::string trouble_of(const Observation& o) {
+  if (!o.running) return fmt::format("'current' is {}", to_text(o.current));
+  if (o.tree_state != "verified")
+    return fmt::format("the tree of {} is {}{}", o.running->folder(), o.tree_state,
+                       o.findings.empty() ? "" : fmt::format(": {} '{}'", o.findings[0].kind, o.findings[0].path));
+  return o.process_ok ? "" : o.process_detail.empty() ? "it is not healthy" : o.process_detail;
+}
+
+Task<Seen> look(const StepContext& c) {
+  Seen seen;
+  for (int left = kLooks; left > 0; --left) {
+    seen = Seen{};
+    try {
+      Look found = co_await c.port.look(c.spec.unit_ref(), Verify::full, true);
+      seen.running = found.unit.running;
+      seen.trouble = trouble_of(found.unit);
+    } catch (const LinkError& e) {
+      seen.silence = e.message();
+      seen.ours = e.fault() == LinkFault::ours;
+    } catch (const HostRefusal& e) {
+      seen.trouble = e.message();
+    }
+    if (seen.ours || (seen.silence.empty() && seen.trouble.empty())) break;
+    if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kPause);
+  }
+  co_return seen;
+}
+
+StepResult of(const StepContext& c, std::string_view kind, std::string reason) {
+  StepResult r;
+  r.entry = {{"kind", kind}, {"host", c.plan.name}, {"op", c.op}, {"reason", std::move(reason)}, {"failed_step", "rehearsal"}};
+  return r;
+}
+
+StepResult marked(const StepContext& c, StepResult r) {
+  if (r.entry.empty()) return r;
+  r.entry["rehearsal"] = true;
+  if (r.entry.at("kind") == "host.stuck") {  // ends the proof of this pair, if there was one
+    r.entry["from"] = c.plan.from->manifest.hex();
+    r.entry["to"] = c.plan.to.manifest.hex();
+  }
+  return r;
+}
+
+}  // namespace
+
+Task<StepResult> walk_back_step(StepContext c) {
+  Seen before = co_await look(c);
+  if (before.ours) co_return StepResult{{}, true, false, before.silence};
+  if (!before.silence.empty()) co_return marked(c, of(c, "host.unknown", "before going back: " + before.silence));
+  // Already back: a walk that was cut short goes on.
+  if (before.running == c.plan.to && !before.trouble.empty()) {
+    StepResult r = of(c, "host.failed", fmt::format("confirmed on {}, and now {}", c.plan.to.version, before.trouble));
+    r.entry["switched"] = true;
+    co_return r;
+  }
+  StepContext copy = c;
+  StepResult back = co_await go_back_step(std::move(copy));
+  if (back.entry.empty() || back.entry.at("kind") != "host.returned") co_return marked(c, std::move(back));
+
+  Seen after = co_await look(c);
+  if (after.ours) co_return StepResult{{}, true, false, after.silence};
+  if (!after.silence.empty()) co_return marked(c, of(c, "host.unknown", "after going back: " + after.silence));
+  if (after.running != c.plan.from && after.trouble.empty())
+    after.trouble = fmt::format("'current' names {}", after.running ? after.running->folder() : "no release");
+  if (!after.trouble.empty()) co_return marked(c, of(c, "host.stuck", fmt::format("back on {}, but {}", c.plan.from->version, after.trouble)));
+  back.entry["verified"] = c.plan.from->tree.hex();
+  co_return marked(c, std::move(back));
+}
+
+}  // namespace ripcord
