@@ -49,6 +49,7 @@ std::unique_ptr<Command> make_abort();
 std::unique_ptr<Command> make_retry();
 std::unique_ptr<Command> make_history();
 std::unique_ptr<Command> make_logs();
+std::unique_ptr<Command> make_reconcile();
 std::unique_ptr<Command> make_version();
 std::unique_ptr<Command> make_help();
 

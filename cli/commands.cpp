@@ -39,6 +39,12 @@ const std::vector<CommandInfo>& commands() {
       {"logs", G::looking, "UNIT [HOST]", "output kept of the steps that failed", "", make_logs},
       {"doctor", G::looking, "[--limit SELECTOR]", "check this machine and every host, with the cure", "", make_doctor},
 
+      {"reconcile", G::setting_up, "[UNIT] [--dry-run] [-m WHY]", "bring back from the hosts what the ledger lost",
+       "For a ledger that was restored from an older copy, or whose database server was replaced by one that lacked the newest\n"
+       "entries: `apply` and `resume` refuse then, because hosts did operations that the ledger does not know. Their journals are\n"
+       "brought in, each record once; an open rollout is paused, and `resume` asks the hosts what came of it.",
+       make_reconcile},
+
       {"init", G::setting_up, "[FOLDER]", "make a working example fleet, unit and plan", "Never overwrites anything.", make_init},
       {"validate", G::setting_up, "[FILE|FOLDER...]", "check fleet, unit and plan files",
        "Without arguments: the fleet file and all below its folder.", make_validate},

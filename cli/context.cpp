@@ -89,9 +89,10 @@ ReleaseStore& Context::store_for_writing() {
   return *store_;
 }
 
-Ledger& Context::ledger() {
+Ledger& Context::ledger(Millis patience) {
   if (ledger_) return *ledger_;
-  ledger_ = std::make_unique<Ledger>(loop_, clock_, open_sqlite_ledger(fleet().ledger), who_, machine_);
+  ledger_ = std::make_unique<Ledger>(loop_, clock_, open_ledger(fleet().ledger, patience), who_, machine_);
+  for (const auto& warning : ledger_->store().warnings()) out_.warn(warning);
   if (exists(spool_folder()))
     if (auto merged = wait(merge_spool(*ledger_, spool_folder())); merged > 0)
       out_.note(fmt::format("{} entries of a rollback without the ledger are in it now", merged));

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/output.hpp"
-#include "core/net/ledger.hpp"
+#include "core/net/ledger_address.hpp"
 #include "manifests/release_store.hpp"
 #include "plans/fleet.hpp"
 #include "plans/host_port.hpp"
@@ -36,7 +36,8 @@ class Context {
   const Fleet& fleet();
   const ReleaseStore& store() { return store_for_writing(); }
   ReleaseStore& store_for_writing();  // without a fleet file: ./.ripcord/store
-  Ledger& ledger();
+  // `patience`: how long a database may be away before a call gives up; the first call decides.
+  Ledger& ledger(Millis patience = kLedgerPatience);
   HostPorts& ports();
   std::string spool_folder();
 

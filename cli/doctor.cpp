@@ -5,6 +5,7 @@
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
+#include "core/net/ledger_address.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -63,7 +64,7 @@ class Doctor : public Command {
       auto p = find_host_program();
       return p.path + " (" + p.digest.short_hex() + ")";
     });
-    attempt("ledger", [&] { return fmt::format("{}, head at entry {}", fleet.ledger, c.ledger().store().size() - 1); });
+    attempt("ledger", [&] { return fmt::format("{}, head at entry {}", ledger_shown(fleet.ledger), c.ledger().store().size() - 1); });
     attempt("store", [&] { return fmt::format("{}: {}", fleet.store, count_of(c.store().units().size(), "unit")); });
     if (in_path("ssh-keygen")) good("ssh-keygen", "found");
     else warn("ssh-keygen", "not in PATH", "install openssh-client to seal with --key");

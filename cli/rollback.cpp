@@ -12,6 +12,8 @@
 namespace ripcord::cli {
 namespace {
 
+constexpr Millis kLedgerMayTake{1000};  // the cord does not wait for a database
+
 class Rollback : public Command {
  public:
   void declare(Arguments& a) override {
@@ -74,7 +76,7 @@ class Rollback : public Command {
 
   Ledger* ledger_if_it_opens(Context& c) {
     try {
-      return &c.ledger();
+      return &c.ledger(kLedgerMayTake);
     } catch (const Error& e) {
       c.out().warn(fmt::format("going on without the ledger, what is done is noted in {}: {}", c.spool_folder(), e.what()));
       return nullptr;

@@ -6,6 +6,7 @@
 
 #include "cli/holder.hpp"
 #include "cli/interrupts.hpp"
+#include "cli/ledger_check.hpp"
 #include "plans/history.hpp"
 
 namespace ripcord::cli {
@@ -51,6 +52,7 @@ Exit resume_rollout(Context& c, RolloutState state, std::string why, RunOptions 
   auto view = make_view(c.out(), c.clock());
   const std::string id = state.spec().id, unit = state.spec().unit;
   auto release = load_release(c.store(), state.spec().manifest);
+  require_no_lost_commits(c, state);
   view->show(state);
   return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.resume(std::move(state), std::move(why)); });
 }

@@ -7,9 +7,11 @@
 #include <set>
 
 #include "cli/args.hpp"
+#include "cli/ledger_check.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
+#include "core/net/ledger_address.hpp"
 #include "manifests/shared/seal.hpp"
 #include "plans/history.hpp"
 
@@ -143,7 +145,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   preflight.outside_window = options.outside_window;
   preflight.who = c.who();
   preflight.why = options.message.value_or("");
-  preflight.ledger_id = exists(c.fleet().ledger) ? c.ledger().id() : "";
+  preflight.ledger_id = ledger_exists(c.fleet().ledger) ? c.ledger().id() : "";
   if (!preflight.ledger_id->empty()) preflight.proofs = standing_proofs(c.entries(), unit.unit);
   if (options.unproven) preflight.unproven = split(*options.unproven, ',');
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
@@ -156,6 +158,8 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   UnitRef ref{unit.unit, unit.root};
   p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
   p.preflight = make_preflight(c.fleet(), plan, p.release, store, p.looks, preflight, c.now());
+  if (!preflight.ledger_id->empty())
+    for (auto& lost : lost_commits(c, p.looks, unit.unit)) p.preflight.findings.push_back(std::move(lost));
   return p;
 }
 

@@ -47,9 +47,11 @@ struct Engine::Impl {
 
   // --- ledger -----------------------------------------------------------------------------------------------------------------
   // Folds everything that is in the ledger and not in the state yet: our own entries and other processes', in one order.
-  void sync() {
-    if (!state) return;
-    for (const auto& entry : ledger.read(synced + 1)) {
+  Task<> sync() {
+    if (!state) co_return;
+    auto entries = co_await ledger.read_later(synced + 1);
+    for (const auto& entry : entries) {
+      if (entry.seq <= synced) continue;  // another task's sync came first
       synced = entry.seq;
       if (get_string_or(entry.body, "rollout", "") != state->spec().id) continue;
       state->apply(entry);
@@ -66,7 +68,7 @@ struct Engine::Impl {
     bodies.push_back(std::move(body));
     std::optional<LedgerStore::Guard> guard = lease.guard();
     co_await ledger.append(std::move(bodies), std::move(guard));
-    sync();
+    co_await sync();
   }
 
   void lost_to_another(std::string why) {
@@ -249,8 +251,8 @@ struct Engine::Impl {
 
   Task<Exit> run() {
     while (true) {
-      sync();
-      lease.renew_if_due();
+      co_await sync();
+      co_await lease.renew_if_due();
       if (!lease.valid()) lost_to_another("the lease was lost: another process took over, or this one was stopped for too long");
       if (!fenced_why.empty()) {
         while (in_flight > 0) co_await wake.wait();

@@ -8,6 +8,7 @@
 #include <cstdlib>
 
 #include "core/base/files.hpp"
+#include "core/net/ledger_address.hpp"
 #include "core/net/yaml.hpp"
 #include "plans/fleet_hosts.hpp"
 #include "plans/inventory.hpp"
@@ -86,6 +87,17 @@ std::string decode_ssh(const Yaml& node, Fleet& fleet) {
   return on_hosts;
 }
 
+// The value may hold a password: it is not repeated here, and masked in the line shown.
+void decode_address(const Yaml& ledger, Fleet& fleet) {
+  fleet.ledger = ledger.string();
+  if (!is_postgres_address(fleet.ledger)) return ledger.error("a ledger is a file on this machine or a PostgreSQL database (postgresql://USER@HOST/DATABASE)");
+  try {
+    check_postgres_address(fleet.ledger);
+  } catch (const Error& e) {
+    ledger.error(e.message() + "; signs like @ : / % in a password are written as %40 %3A %2F %25");
+  }
+}
+
 Fleet decode(YamlFile& file, const std::string& path) {
   Fleet fleet;
   fleet.file = absolute_path(path);
@@ -101,9 +113,7 @@ Fleet decode(YamlFile& file, const std::string& path) {
 
     auto ledger = root.get("ledger");
     if (ledger.is_scalar() && ledger.string().find("://") != std::string::npos)
-      // The value may hold a password: it is not repeated here, and masked in the line shown.
-      ledger.error(ledger.string().starts_with("postgres") ? "a PostgreSQL ledger is not available in this version, name a file"
-                                                            : "a ledger is a file on this machine, not an address");
+      decode_address(ledger, fleet);
     else
       fleet.ledger = resolved_or(ledger, fleet.folder, fleet.folder + "/.ripcord/ledger.db");
     fleet.store = resolved_or(root.get("store"), fleet.folder, fleet.folder + "/.ripcord/store");

@@ -36,6 +36,7 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     if (const auto* list = find_array(b, "owed"); list && !list->empty()) owed = fmt::format(", {} hosts owed", list->size());
     return fmt::format("rollout {}{}", outcome == "rolled_back" ? "rolled back" : outcome == "needs_person" ? "needs a person" : outcome, owed);
   }
+  if (kind == "rollout.lost") return fmt::format("{} of rollout {}, which the ledger had lost: {}", release_of(b), get_string_or(b, "rollout", ""), get_string_or(b, "why", ""));
   if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
   if (kind.starts_with("rollout.")) return kind.substr(8);
   if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);

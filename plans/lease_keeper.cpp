@@ -39,11 +39,13 @@ void LeaseKeeper::release() {
 
 bool LeaseKeeper::valid() const { return lease_ && !lost_ && clock_.elapsed() - renewed_ < ttl_ - kMargin; }
 
-void LeaseKeeper::renew_if_due() {
-  if (!lease_ || lost_ || clock_.elapsed() - renewed_ < every_) return;
+Task<> LeaseKeeper::renew_if_due() {
+  if (!lease_ || lost_ || clock_.elapsed() - renewed_ < every_) co_return;
   Elapsed before = clock_.elapsed();
   try {
-    if (ledger_.store().renew(*lease_, ttl_)) renewed_ = before;
+    Lease held = *lease_;
+    bool ours = co_await ledger_.renew(std::move(held), ttl_);
+    if (ours) renewed_ = before;
     else lost_ = true;
   } catch (const Error&) {
     // The ledger cannot be reached just now: valid() turns false by itself if that lasts.

@@ -17,7 +17,7 @@ class LeaseKeeper {
   void acquire(Lease wanted, std::int64_t epoch_at_least, bool take_over);
   void release();                      // best effort
   bool valid() const;
-  void renew_if_due();                 // call often; loses the lease when the ledger says so
+  Task<> renew_if_due();               // call often; loses the lease when the ledger says so
   const Lease& lease() const { return *lease_; }
   bool held() const { return lease_.has_value(); }
   LedgerStore::Guard guard() const { return {lease_->scope, lease_->holder, lease_->epoch}; }

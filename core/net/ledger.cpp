@@ -4,6 +4,7 @@
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <condition_variable>
 #include <mutex>
@@ -19,7 +20,8 @@ constexpr std::array<const char*, 5> kOwnMembers{"seq", "prev", "time", "who", "
 // A caller that waits for durability. Shared by the coroutine and the writer: either may be gone first.
 struct Ticket {
   explicit Ticket(Loop& loop) : work(asio::make_work_guard(loop)) {}
-  LedgerStore::Batch batch;  // the writer's until `finished`
+  LedgerStore::Batch batch;                // the writer's until `finished`
+  std::function<void(LedgerStore&)> job;   // instead of a batch
   std::exception_ptr failure;
   bool finished = false;     // loop thread only
   Signal done;
@@ -80,7 +82,12 @@ struct Ledger::Impl {
       if (queue.empty()) return;
       auto tickets = std::exchange(queue, {});
       lock.unlock();
-      commit(tickets);
+      std::vector<std::shared_ptr<Ticket>> jobs;
+      auto first_job = std::stable_partition(tickets.begin(), tickets.end(), [](const auto& t) { return !t->job; });
+      std::move(first_job, tickets.end(), std::back_inserter(jobs));
+      tickets.erase(first_job, tickets.end());
+      if (!tickets.empty()) commit(tickets);
+      for (auto& ticket : jobs) run_job(std::move(ticket));
       lock.lock();
     }
   }
@@ -100,13 +107,38 @@ struct Ledger::Impl {
       if (failure) batches[i].stored.clear();
       if (!ticket->failure) note_appended(batches[i].stored);
       ticket->batch = std::move(batches[i]);
-      // The last reference must die on the loop's thread: the ticket holds a Signal.
-      asio::post(loop, [ticket = std::move(ticket)] {
-        ticket->finished = true;
-        ticket->work.reset();
-        ticket->done.notify_all();
-      });
+      finish(std::move(ticket));
     }
+  }
+
+  void run_job(std::shared_ptr<Ticket> ticket) {
+    try {
+      ticket->job(*store);
+    } catch (...) {
+      ticket->failure = std::current_exception();
+    }
+    finish(std::move(ticket));
+  }
+
+  // The last reference must die on the loop's thread: the ticket holds a Signal.
+  void finish(std::shared_ptr<Ticket> ticket) {
+    asio::post(loop, [ticket = std::move(ticket)] {
+      ticket->finished = true;
+      ticket->work.reset();
+      ticket->done.notify_all();
+    });
+  }
+
+  Task<> on_own_thread(std::function<void(LedgerStore&)> job) {
+    auto ticket = std::make_shared<Ticket>(loop);
+    ticket->job = std::move(job);
+    {
+      std::lock_guard lock(mutex);
+      queue.push_back(ticket);
+      wake.notify_one();
+    }
+    while (!ticket->finished) co_await ticket->done.wait();
+    if (ticket->failure) std::rethrow_exception(ticket->failure);
   }
 
   void note_appended(const std::vector<LedgerEntry>& stored) {
@@ -152,6 +184,23 @@ Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, 
 }
 
 std::vector<LedgerEntry> Ledger::read(std::int64_t from_seq, std::size_t limit) { return impl_->store->read(from_seq, limit); }
+
+Task<std::vector<LedgerEntry>> Ledger::read_later(std::int64_t from_seq) {
+  const std::size_t all = 100000;
+  if (!impl_->store->remote() || !impl_->writer.joinable()) co_return read(from_seq, all);
+  auto found = std::make_shared<std::vector<LedgerEntry>>();
+  std::function<void(LedgerStore&)> job = [found, from_seq](LedgerStore& store) { *found = store.read(from_seq, all); };
+  co_await impl_->on_own_thread(std::move(job));
+  co_return std::move(*found);
+}
+
+Task<bool> Ledger::renew(Lease held, Millis ttl) {
+  if (!impl_->store->remote() || !impl_->writer.joinable()) co_return impl_->store->renew(held, ttl);
+  auto renewed = std::make_shared<bool>(false);
+  std::function<void(LedgerStore&)> job = [renewed, held, ttl](LedgerStore& store) { *renewed = store.renew(held, ttl); };
+  co_await impl_->on_own_thread(std::move(job));
+  co_return *renewed;
+}
 
 bool Ledger::changed_elsewhere() {
   auto counter = impl_->store->change_counter();

@@ -35,7 +35,7 @@ struct Lease {
   std::int64_t acquired_ms = 0, expires_ms = 0;  // by the ledger's clock
 };
 
-// Where entries live. SQLite now; the same interface for PostgreSQL. Blocking; called by Ledger only.
+// Where entries live: a file (SQLite) or a database (PostgreSQL), alike but for where they wait. Blocking, with deadlines.
 class LedgerStore {
  public:
   virtual ~LedgerStore() = default;
@@ -70,11 +70,20 @@ class LedgerStore {
   // False: another holder or epoch has it. An expired lease that nobody took can be renewed.
   virtual bool renew(const Lease& held, Millis ttl) = 0;
   virtual void release(const Lease& held) = 0;
+
+  // Calls go over a network: Ledger makes those of a running rollout on its own thread.
+  virtual bool remote() const { return false; }
+  // What a person should know about how safe it is; known once it is open.
+  virtual std::vector<std::string> warnings() { return {}; }
 };
 
 // Opens or creates. Rollback journal, synchronous=EXTRA, busy timeout 10 s; refuses network file systems; a database of a newer
 // format or a broken chain at its head is Error with Exit::integrity.
 std::unique_ptr<LedgerStore> open_sqlite_ledger(const std::string& path);
+
+// Connects, and makes the tables when they are not there. The first connection fails at once; later ones that break are made again
+// for `patience`. A COMMIT whose answer did not come is found again by its operation id. Messages never hold the password.
+std::unique_ptr<LedgerStore> open_postgres_ledger(const std::string& address, Millis patience);
 
 class Ledger {
  public:
@@ -93,6 +102,9 @@ class Ledger {
 
   // Entries from_seq.. (all processes' entries, not only ours). Blocking, short.
   std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit = 100000);
+  // The same, and renewing a lease, without holding up the loop while a database answers.
+  Task<std::vector<LedgerEntry>> read_later(std::int64_t from_seq);
+  Task<bool> renew(Lease held, Millis ttl);
   // True, once, when entries were added that this Ledger did not append. Cheap poll, for watchers and steering. Leases are
   // not entries. May be true once too often, never once too few.
   bool changed_elsewhere();

@@ -1,21 +1,15 @@
 // The ledger in one SQLite file (docs/ledger.md). Two connections: one for the appending thread, one for everybody else.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 
 #include "core/base/error.hpp"
-#include "core/net/ledger.hpp"
+#include "core/net/ledger_chain.hpp"
 #include "core/net/ledger_place.hpp"
 #include "core/net/sqlite.hpp"
 
 namespace ripcord {
 namespace {
-
-constexpr std::int64_t kFormat = 1;
-constexpr std::int64_t kCheckedOnOpen = 100;
-constexpr std::size_t kMaxLine = 64u << 20;
 
 // The triggers keep mistakes out; whoever wants to lie can drop them, and the chain tells.
 constexpr const char* kSchema = R"(
@@ -29,13 +23,6 @@ constexpr const char* kSchema = R"(
   CREATE TRIGGER entries_stay BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
   CREATE TRIGGER entries_remain BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 )";
-
-std::string_view view(const Digest& d) { return {reinterpret_cast<const char*>(d.bytes.data()), d.bytes.size()}; }
-
-std::string machine_name() {
-  std::array<char, 256> name{};
-  return ::gethostname(name.data(), name.size() - 1) == 0 ? std::string(name.data()) : "unknown";
-}
 
 class SqliteLedger : public LedgerStore {
  public:
@@ -56,21 +43,11 @@ class SqliteLedger : public LedgerStore {
 
   void append_all(std::vector<Batch>& batches) override {
     SqliteTransaction transaction(writer_, SqliteTransaction::Kind::write);
-    Head start = read_head(writer_), head = start;
+    const LedgerHead start = read_head(writer_);
+    const auto head = stamp_batches(batches, start, [this](const Guard& guard) { require_lease(guard, stored_lease(writer_, guard.scope)); });
     SqliteStatement insert(writer_, "INSERT INTO entries (seq, line, leaf) VALUES (?1, ?2, ?3)");
-    for (auto& batch : batches) {
-      Head after = head;
-      try {
-        if (batch.guard) check_guard(*batch.guard);
-        for (const auto& stamp : batch.lines) batch.stored.push_back(stamped(stamp, after));
-      } catch (...) {
-        batch.stored.clear();
-        batch.refused = std::current_exception();
-        continue;
-      }
-      for (const auto& entry : batch.stored) insert.number(1, entry.seq).blob(2, entry.line).blob(3, view(entry.leaf)).run();
-      head = after;
-    }
+    for (const auto& batch : batches)
+      for (const auto& entry : batch.stored) insert.number(1, entry.seq).blob(2, entry.line).blob(3, bytes_of(entry.leaf)).run();
     if (head.size == start.size) return;
     write_head(head);
     try {
@@ -95,14 +72,14 @@ class SqliteLedger : public LedgerStore {
   std::int64_t change_counter() override { return reader_.number("PRAGMA data_version"); }
 
   std::optional<Lease> lease(const std::string& scope) override {
-    auto found = stored_lease(scope);
+    auto found = stored_lease(reader_, scope);
     if (found && found->holder.empty()) return std::nullopt;
     return found;
   }
 
   std::optional<Lease> acquire(Lease wanted, Millis ttl, std::int64_t at_least, bool take_over) override {
     SqliteTransaction transaction(reader_, SqliteTransaction::Kind::write);
-    auto stored = stored_lease(wanted.scope);
+    auto stored = stored_lease(reader_, wanted.scope);
     wanted.acquired_ms = wall_now().ms;
     bool is_free = !stored || stored->holder.empty() || stored->holder == wanted.holder || stored->expires_ms <= wanted.acquired_ms;
     if (!is_free && !take_over) return std::nullopt;
@@ -120,34 +97,20 @@ class SqliteLedger : public LedgerStore {
   void release(const Lease& held) override { change_lease(held, "", 0); }
 
  private:
-  struct Head {
-    std::int64_t size = 0;
-    Digest leaf;
-  };
-
   // Another process may be creating it right now: the lock decides, the loser finds the tables there.
   void create() {
     SqliteTransaction transaction(reader_, SqliteTransaction::Kind::write);
     if (reader_.number("SELECT count(*) FROM sqlite_master") != 0) return;
     reader_.exec(kSchema);
     std::string id = random_hex(16), created = format_utc(wall_now());
-    json::object origin;
-    origin["seq"] = 0;
-    origin["prev"] = Digest{}.hex();
-    origin["time"] = created;
-    origin["who"] = "ripcord";
-    origin["machine"] = machine_name();
-    origin["kind"] = "ledger.created";
-    origin["id"] = id;
-    origin["format"] = kFormat;
-    std::string line = json::serialize(origin);
+    std::string line = ledger_origin(id, created);
     Digest leaf = leaf_hash(line);
     SqliteStatement put(reader_, "INSERT INTO meta VALUES (?1, ?2)");
-    put.text(1, "format").text(2, std::to_string(kFormat)).run();
+    put.text(1, "format").text(2, std::to_string(kLedgerFormat)).run();
     put.text(1, "id").text(2, id).run();
     put.text(1, "created").text(2, created).run();
-    SqliteStatement(reader_, "INSERT INTO entries VALUES (0, ?1, ?2)").blob(1, line).blob(2, view(leaf)).run();
-    SqliteStatement(reader_, "INSERT INTO head VALUES (1, 1, ?1)").blob(1, view(leaf)).run();
+    SqliteStatement(reader_, "INSERT INTO entries VALUES (0, ?1, ?2)").blob(1, line).blob(2, bytes_of(leaf)).run();
+    SqliteStatement(reader_, "INSERT INTO head VALUES (1, 1, ?1)").blob(1, bytes_of(leaf)).run();
     transaction.commit();
   }
 
@@ -155,66 +118,30 @@ class SqliteLedger : public LedgerStore {
     if (reader_.number("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'entries', 'head', 'lease')") != 4)
       throw Error(fmt::format("'{}' is an SQLite database, but not a ledger", reader_.path()), "name another path in fleet.yaml (ledger:)", Exit::integrity);
     auto format = meta("format");
-    if (format != std::to_string(kFormat))
-      throw Error(fmt::format("ledger '{}' has format '{}', this ripcord knows format {}", reader_.path(), escape_terminal(format), kFormat),
+    if (format != std::to_string(kLedgerFormat))
+      throw Error(fmt::format("ledger '{}' has format '{}', this ripcord knows format {}", reader_.path(), escape_terminal(format), kLedgerFormat),
                   "use the newer ripcord that wrote it", Exit::integrity);
   }
 
   void check_head() {
     SqliteTransaction snapshot(reader_, SqliteTransaction::Kind::read);
-    Head head = read_head(reader_);
+    auto head = read_head(reader_);
     std::int64_t from = std::max<std::int64_t>(0, head.size - kCheckedOnOpen - 1);
-    auto entries = read(from, static_cast<std::size_t>(kCheckedOnOpen) + 2);
-    if (static_cast<std::int64_t>(entries.size()) != head.size - from || entries.empty() || entries.back().leaf != head.leaf)
-      throw damaged(fmt::format("its head says that it has {} entries and ends in {}, and that is not so", head.size, head.leaf.short_hex()));
-    Digest prev = from == 0 ? Digest{} : entries.front().leaf;
-    if (from > 0) entries.erase(entries.begin());
-    if (auto broken = find_broken_link(entries, prev))
-      throw damaged(fmt::format("entry {} does not fit the chain: it or the one before it was changed after it was written", *broken));
+    check_ledger_end(reader_.path(), read(from, static_cast<std::size_t>(kCheckedOnOpen) + 2), from, head);
   }
 
-  Error damaged(const std::string& why) const {
-    return Error(fmt::format("ledger '{}' is not what was written: {}", reader_.path(), why),
-                 "keep the file as evidence and restore the newest good copy beside it; docs/ledger.md says how to check every line", Exit::integrity);
-  }
-
-  void check_guard(const Guard& guard) {
-    SqliteStatement select(writer_, "SELECT holder, epoch, who, machine, rollout FROM lease WHERE scope = ?1");
-    select.text(1, guard.scope);
-    bool there = select.step();
-    if (there && select.bytes_at(0) == guard.holder && select.number_at(1) == guard.epoch) return;
-    std::string now = !there || select.bytes_at(0).empty()
-                          ? std::string("nobody holds it")
-                          : escape_terminal(fmt::format("{} on {} holds it with epoch {} for rollout '{}'", select.bytes_at(2), select.bytes_at(3),
-                                                        select.number_at(1), select.bytes_at(4)));
-    throw Error(fmt::format("the lease of '{}' (epoch {}) is no longer ours: {}; nothing was written", guard.scope, guard.epoch, now),
-                fmt::format("see who took over: ripcord history {}", shell_quote(guard.scope)), Exit::held);
-  }
-
-  LedgerEntry stamped(const Stamp& stamp, Head& head) const {
-    LedgerEntry entry;
-    entry.seq = head.size;
-    entry.line = stamp(head.size, head.leaf);
-    if (entry.line.size() > kMaxLine)
-      throw Error(fmt::format("a ledger entry of {} is over the limit of {}; nothing was written", format_size(entry.line.size()), format_size(kMaxLine)));
-    entry.leaf = leaf_hash(entry.line);
-    entry.body = parse_json_object(entry.line, "the new ledger entry");
-    head = {entry.seq + 1, entry.leaf};
-    return entry;
-  }
-
-  Head read_head(SqliteDb& db) const {
+  LedgerHead read_head(SqliteDb& db) const {
     SqliteStatement select(db, "SELECT size, leaf FROM head");
-    if (!select.step()) throw damaged("its head row is missing");
-    return {select.number_at(0), digest_of(select.bytes_at(1), "the head row")};
+    if (!select.step()) throw ledger_damaged(reader_.path(), "its head row is missing");
+    return {select.number_at(0), ledger_digest(reader_.path(), select.bytes_at(1), "the head row")};
   }
 
-  void write_head(const Head& head) {
-    SqliteStatement(writer_, "UPDATE head SET size = ?1, leaf = ?2").number(1, head.size).blob(2, view(head.leaf)).run();
-    if (writer_.changes() != 1) throw damaged("its head row is missing");
+  void write_head(const LedgerHead& head) {
+    SqliteStatement(writer_, "UPDATE head SET size = ?1, leaf = ?2").number(1, head.size).blob(2, bytes_of(head.leaf)).run();
+    if (writer_.changes() != 1) throw ledger_damaged(reader_.path(), "its head row is missing");
   }
 
-  bool holds(const Head& wanted) {
+  bool holds(const LedgerHead& wanted) {
     try {
       if (writer_.in_transaction()) writer_.exec("ROLLBACK");
       return read_head(writer_).leaf == wanted.leaf;
@@ -223,26 +150,7 @@ class SqliteLedger : public LedgerStore {
     }
   }
 
-  LedgerEntry entry_of(const SqliteStatement& row) const {
-    LedgerEntry entry;
-    entry.seq = row.number_at(0);
-    entry.line = row.bytes_at(1);
-    auto where = fmt::format("entry {}", entry.seq);
-    entry.leaf = digest_of(row.bytes_at(2), where);
-    try {
-      entry.body = parse_json_object(entry.line, where);
-    } catch (const Error& error) {
-      throw damaged(error.message());
-    }
-    return entry;
-  }
-
-  Digest digest_of(const std::string& bytes, const std::string& where) const {
-    Digest digest;
-    if (bytes.size() != digest.bytes.size()) throw damaged(fmt::format("the hash of {} is not 32 bytes", where));
-    std::copy(bytes.begin(), bytes.end(), digest.bytes.begin());
-    return digest;
-  }
+  LedgerEntry entry_of(const SqliteStatement& row) const { return ledger_entry(reader_.path(), row.number_at(0), row.bytes_at(1), row.bytes_at(2)); }
 
   std::string meta(const char* key) {
     SqliteStatement select(reader_, "SELECT value FROM meta WHERE key = ?1");
@@ -250,8 +158,8 @@ class SqliteLedger : public LedgerStore {
     return select.step() ? select.bytes_at(0) : std::string();
   }
 
-  std::optional<Lease> stored_lease(const std::string& scope) {
-    SqliteStatement row(reader_, "SELECT holder, who, machine, rollout, why, epoch, acquired_ms, expires_ms FROM lease WHERE scope = ?1");
+  static std::optional<Lease> stored_lease(SqliteDb& db, const std::string& scope) {
+    SqliteStatement row(db, "SELECT holder, who, machine, rollout, why, epoch, acquired_ms, expires_ms FROM lease WHERE scope = ?1");
     row.text(1, scope);
     if (!row.step()) return std::nullopt;
     return Lease{scope, row.bytes_at(0), row.bytes_at(1), row.bytes_at(2), row.bytes_at(3), row.bytes_at(4), row.number_at(5), row.number_at(6), row.number_at(7)};

@@ -106,6 +106,7 @@ def no_capturing_coroutines(s):
 # Each third-party library behind its own few files: the whole list, so that a new place is a decision.
 PLACES = {
     r"sqlite3\.h": ("core/net/sqlite.cpp",),
+    r"libpq": ("core/net/postgres.cpp",),
     r"yaml-cpp/": ("core/net/yaml", "core/net/yaml_"),
     r"libssh2": ("core/net/ssh",),
     r"CLI/": ("cli/args.cpp",),
