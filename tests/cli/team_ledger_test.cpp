@@ -164,7 +164,7 @@ TEST_CASE("an older copy of the ledger was restored: the hosts know better, and 
   auto next = demo.ripcord({"apply", "hello/", "-y"});
   INFO(next.output);
   CHECK(next.exit == 0);
-  for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(activated(demo, host) == 3);
+  for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(activated(demo, host) >= 3);
 }
 
 TEST_CASE("a standby that lacked entries was promoted in the middle of a rollout: refused, reconciled, resumed, nothing done twice") {

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,7 +55,10 @@ int free_port() {
 }
 
 std::string new_folder() {
-  std::string path = "/tmp/ripcord-pg-XXXXXX";
+  // In memory where there is room: a server that starts after a crash syncs a thousand files, six seconds on a disk.
+  struct statvfs fs {};
+  bool memory = ::statvfs("/dev/shm", &fs) == 0 && fs.f_bavail * fs.f_bsize > (512ull << 20) && ::access("/dev/shm", W_OK) == 0;
+  std::string path = std::string(memory ? "/dev/shm" : "/tmp") + "/ripcord-pg-XXXXXX";
   if (!::mkdtemp(path.data())) throw os_error("make", path, errno);
   if (auto user = server_user(); user && ::chown(path.c_str(), user->uid, user->gid) != 0) throw os_error("give away", path, errno);
   return path;
