@@ -3,6 +3,7 @@
 
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
+#include "cli/halted.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/target.hpp"
 #include "cli/view/plan_words.hpp"
@@ -27,6 +28,7 @@ class Apply : public Command {
 
   Exit run(Context& c) override {
     options_.check();
+    refuse_when_halted(c);
     (void)find_host_program();  // before anything else: without it no host can be reached
     if (is_plan_file(target_)) return saved(c);
     auto digest = resolve_release(c, target_, {options_.key});

@@ -33,6 +33,11 @@ const std::vector<CommandInfo>& commands() {
       {"approve", G::steering, "UNIT [-m WHY]", "let the stage that waits for approval start", "", make_approve},
       {"abort", G::steering, "UNIT [-m WHY]", "stop, and bring every touched host back", "", make_abort},
       {"retry", G::steering, "UNIT [HOST...] [-m WHY]", "try hosts again that failed or did not answer", "", make_retry},
+      {"halt", G::steering, "[-m WHY]", "the big red switch: no host activates anything new until unhalt",
+       "Needs no ledger, no lease, and no rollout process that listens. Hosts that did not acknowledge are named (exit 4). rollback, abort\n"
+       "and the dead-man switch work all the same. A rollout that was stopped goes on by `resume` only.",
+       make_halt},
+      {"unhalt", G::steering, "-m WHY", "lift the halt", "", make_unhalt},
 
       {"hosts", G::looking, "[--limit SELECTOR] [--unit UNIT]", "every host: what it runs, and whether it answers", "", make_hosts},
       {"show", G::looking, "UNIT[@VERSION] | HOST | ROLLOUT", "one release, host or rollout in detail", "", make_show},

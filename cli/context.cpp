@@ -8,6 +8,7 @@
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
+#include "plans/history.hpp"
 #include "plans/spool.hpp"
 #include "plans/wire_host.hpp"
 
@@ -91,12 +92,21 @@ ReleaseStore& Context::store_for_writing() {
 
 Ledger& Context::ledger(Millis patience) {
   if (ledger_) return *ledger_;
-  ledger_ = std::make_unique<Ledger>(loop_, clock_, open_ledger(fleet().ledger, patience), who_, machine_);
+  ledger_ = std::make_unique<Ledger>(loop_, clock_, open_ledger_of(fleet(), patience), who_, machine_);
   for (const auto& warning : ledger_->store().warnings()) out_.warn(warning);
   if (exists(spool_folder()))
     if (auto merged = wait(merge_spool(*ledger_, spool_folder())); merged > 0)
-      out_.note(fmt::format("{} entries of a rollback without the ledger are in it now", merged));
+      out_.note(fmt::format("{} entries that waited for the ledger are in it now", merged));
   return *ledger_;
+}
+
+std::unique_ptr<LedgerStore> open_ledger_of(const Fleet& fleet, Millis patience) { return open_ledger(fleet.ledger, patience); }
+
+void Context::be_quick(Millis step) {
+  fleet();
+  auto& ssh = fleet_->ssh;
+  for (Millis* t : {&ssh.timeouts.connect, &ssh.timeouts.handshake, &ssh.timeouts.auth, &ssh.timeouts.start}) *t = std::min(*t, step);
+  ssh.max_sessions = std::max(ssh.max_sessions, 512);
 }
 
 HostPorts& Context::ports() {
@@ -111,17 +121,7 @@ std::string Context::spool_folder() { return fleet().folder + "/.ripcord/spool";
 
 std::string Context::command(const std::string& words) const { return out_.program + " " + words; }
 
-std::vector<LedgerEntry> Context::entries() {
-  std::vector<LedgerEntry> all;
-  const std::size_t batch = 100000;
-  while (true) {
-    auto some = ledger().read(all.empty() ? 0 : all.back().seq + 1, batch);
-    bool last = some.size() < batch;
-    if (all.empty()) all = std::move(some);
-    else all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
-    if (last) return all;
-  }
-}
+std::vector<LedgerEntry> Context::entries() { return read_all(ledger()); }
 
 std::vector<LedgerEntry> Context::append(std::vector<json::object> bodies) { return wait(ledger().append(std::move(bodies))); }
 

@@ -39,6 +39,7 @@ class Context {
   // `patience`: how long a database may be away before a call gives up; the first call decides.
   Ledger& ledger(Millis patience = kLedgerPatience);
   HostPorts& ports();
+  void be_quick(Millis step);  // no step of opening a session takes longer, and many are opened at once; before the first use of ports()
   std::string spool_folder();
 
   const std::string& who() const { return who_; }
@@ -84,6 +85,8 @@ Program find_host_program();
 // $RIPCORD_WHO, else $SUDO_USER, else the login name.
 std::string person();
 std::string machine_name();
+// The ledger that a fleet names.
+std::unique_ptr<LedgerStore> open_ledger_of(const Fleet& fleet, Millis patience);
 // The link that a fleet asks for.
 std::unique_ptr<Link> make_link(Loop& loop, Clock& clock, const Fleet& fleet);
 

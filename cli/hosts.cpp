@@ -45,7 +45,8 @@ class Hosts : public Command {
       item["running"] = std::move(running);
       items.push_back(std::move(item));
       row.push_back({newest.look ? newest.look->hello.deadman : "-"});
-      if (newest.look) row.push_back({"ok", Tone::good});
+      if (newest.look && newest.look->hello.halted) row.push_back({newest.look->hello.halted->text(), Tone::bad});
+      else if (newest.look) row.push_back({"ok", Tone::good});
       else row.push_back({newest.fault_name + ": " + newest.fault, Tone::bad});
       table.row(std::move(row));
       if (!newest.look) {

@@ -55,6 +55,7 @@ json::object look_json(const HostLook& l) {
   o["deadman"] = h.deadman;
   o["trust"] = h.trust;
   o["program"] = h.program;
+  o["halted"] = h.halted ? json::value(to_json(*h.halted)) : json::value(nullptr);
   return o;
 }
 

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "cli/command.hpp"
+#include "cli/halted.hpp"
 #include "cli/rollout_run.hpp"
 #include "plans/history.hpp"
 
@@ -23,6 +24,7 @@ class Resume : public Command {
     if (due_) return all_due(c);
     if (!unit_) throw Error("UNIT is missing", "`" + c.command("status") + "` names the unit that is being rolled out", Exit::usage);
     auto state = require_open_rollout(c, *unit_);
+    if (!state.rolling_back && !state.aborted) refuse_when_halted(c);
     auto runner = runner_of(c, *unit_);
     if (!runner.alive(c.now()) || run_.take_over) return resume_rollout(c, std::move(state), why_, run_);
     if (!state.paused)

@@ -7,6 +7,7 @@
 #include "cli/holder.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/ledger_check.hpp"
+#include "plans/halt.hpp"
 #include "plans/history.hpp"
 
 namespace ripcord::cli {
@@ -20,6 +21,7 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
   options.holder = holder_of_this_process();
   options.who = c.who();
   options.machine = c.machine();
+  options.halt_file = halt_file(c.fleet());
   auto packs = store_packs(c.store());
   Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), *packs, c.fleet(), release, view, options);
   int signal = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "cli/halted.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/view/rollout_json.hpp"
@@ -25,7 +26,7 @@ struct Watch {
     while (!stop && state.ending == Ending::open) {
       for (const auto& entry : c.ledger().read(next)) {
         next = entry.seq + 1;
-        if (get_string_or(entry.body, "rollout", "") != state.spec().id) continue;
+        if (!concerns_rollout(entry.body, state.spec())) continue;
         state.apply(entry);
         view.on_entry(entry, state);
       }
@@ -49,6 +50,8 @@ class Status : public Command {
 
   Exit run(Context& c) override {
     auto entries = c.entries();
+    if (auto halt = halt_in_force(c))
+      c.out().warn(fmt::format("fleet '{}' is {}; `{}` lifts it", c.fleet().name, halt->text(), c.command("unhalt -m WHY")));
     if (unit_) return one(c, entries, *unit_);
     std::vector<std::string> units, open;
     for (const auto& e : entries) {

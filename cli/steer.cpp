@@ -80,6 +80,7 @@ class Steer : public Command {
         body["kind"] = "rollout.aborted";
         break;
       case Wish::retry: {
+        if (s.halted) throw refuse("it is halted, and only resume goes on");
         body["kind"] = "rollout.retried";
         body["hosts"] = to_json_array(to_retry(s));
         break;

@@ -127,8 +127,8 @@ struct Decider {
           if (host(i).switched) out.actions.push_back(GoBack{i, p == HostPhase::returning && host(i).rehearsing});
     }
     if (failed_as_a_whole()) return;
+    if (state.halted) return wait(Waiting::halted, state.halt_why.empty() ? "halted" : state.halt_why);
     if (state.paused) return wait(Waiting::paused, state.pause_why.empty() ? "paused" : "paused: " + state.pause_why);
-    if (state.halted) return wait(Waiting::halted, "halted");
     int lost = state.unreachable;
     if (lost > spec().max_unreachable)
       return record("rollout.paused", {{"by", "policy"},

@@ -4,6 +4,8 @@
 
 #include <functional>
 
+#include "plans/halt.hpp"
+#include "plans/history.hpp"
 #include "plans/host_steps.hpp"
 #include "plans/lease_keeper.hpp"
 
@@ -53,7 +55,7 @@ struct Engine::Impl {
     for (const auto& entry : entries) {
       if (entry.seq <= synced) continue;  // another task's sync came first
       synced = entry.seq;
-      if (get_string_or(entry.body, "rollout", "") != state->spec().id) continue;
+      if (!concerns_rollout(entry.body, state->spec())) continue;
       state->apply(entry);
       observer.on_entry(entry, *state);
     }
@@ -69,6 +71,36 @@ struct Engine::Impl {
     std::optional<LedgerStore::Guard> guard = lease.guard();
     co_await ledger.append(std::move(bodies), std::move(guard));
     co_await sync();
+  }
+
+  // --- halt -------------------------------------------------------------------------------------------------------------------
+  // What our own file says; the ledger's word is in the state. A halt that came and was lifted while this process stood still
+  // counts, too.
+  Elapsed next_halt_look;
+  std::string halted_before;  // id of the newest halt when we began
+  std::optional<Halt> halted_here() const {
+    auto mark = read_halt_mark(options.halt_file);
+    if (mark && (mark->on || mark->halt.id != halted_before)) return mark->halt;
+    return std::nullopt;
+  }
+
+  void refuse_when_halted() {
+    auto mark = read_halt_mark(options.halt_file);
+    auto standing = standing_halt(read_all(ledger), state->spec().fleet);
+    if (mark) halted_before = mark->halt.id;
+    if (mark && mark->on) standing = mark->halt;
+    if (standing && !state->rolling_back && !state->aborted)
+      throw Error(fmt::format("fleet '{}' is {}", state->spec().fleet, standing->text()),
+                  "nothing was started; 'ripcord unhalt -m WHY' lifts it. rollback and abort work all the same", Exit::held);
+  }
+
+  Task<> note_halt() {
+    if (clock.elapsed() < next_halt_look) co_return;
+    next_halt_look = clock.elapsed() + options.steering_poll;
+    auto halt = halted_here();
+    if (!halt || state->halted || state->rolling_back || state->aborted || state->ending != Ending::open) co_return;
+    json::object entry{{"kind", "rollout.halted"}, {"halt", to_json(*halt)}, {"why", halt->why}};
+    co_await append(std::move(entry));
   }
 
   void lost_to_another(std::string why) {
@@ -117,7 +149,16 @@ struct Engine::Impl {
     bool rehearsal = forward ? state->hosts()[static_cast<std::size_t>(host)].walked : std::get<GoBack>(action).rehearsal;
     std::string op = new_op_id();
     co_await intend(host, op, forward, rehearsal);
-    if (!lease.valid()) co_return StepResult{{}, false, true, "the lease ran out before the command left"};
+    if (!lease.valid()) co_return StepResult{.fenced = true, .why = "the lease ran out before the command left"};
+    // The last look before the command leaves: intend() has read the ledger to its end.
+    auto halt = halted_here();
+    if (forward && (state->halted || halt)) {
+      StepResult r;
+      r.halted = true;
+      if (halt) r.why = halt->text();
+      r.entry = {{"kind", "host.staged"}, {"host", plan(host).name}, {"op", op}, {"reason", "halted before the command left"}};
+      co_return r;
+    }
     StepContext c = context(host, op);
     observer.on_step(plan(host).name, forward ? "activating" : "going back");
     if (!forward && rehearsal) co_return co_await walk_back_step(std::move(c));
@@ -142,6 +183,10 @@ struct Engine::Impl {
       } else {
         bool confirmed = result.entry.at("kind") == "host.confirmed";
         co_await append(std::move(result.entry));
+        if (result.halted && !state->halted) {
+          json::object entry{{"kind", "rollout.halted"}, {"why", result.why}};
+          co_await append(std::move(entry));
+        }
         auto bake = state->spec().stages[static_cast<std::size_t>(plan(host).stage)].bake;
         if (confirmed && (bake.count() == 0 || health_round_interval(bake) > Millis(10000))) ports.port(plan(host).name).hang_up();
       }
@@ -243,8 +288,8 @@ struct Engine::Impl {
       case Waiting::bake:
       case Waiting::approval:
       case Waiting::window: return options.no_wait;
-      case Waiting::paused:
-      case Waiting::halted: return options.no_wait || state->pause_by != "person";
+      case Waiting::halted: return true;  // it goes on by `resume` only
+      case Waiting::paused: return options.no_wait || state->pause_by != "person";
       default: return false;
     }
   }
@@ -252,6 +297,7 @@ struct Engine::Impl {
   Task<Exit> run() {
     while (true) {
       co_await sync();
+      co_await note_halt();
       co_await lease.renew_if_due();
       if (!lease.valid()) lost_to_another("the lease was lost: another process took over, or this one was stopped for too long");
       if (!fenced_why.empty()) {
@@ -292,6 +338,7 @@ struct Engine::Impl {
   }
 
   Task<Exit> begin(std::int64_t epoch_at_least, json::object first) {
+    refuse_when_halted();
     const auto& spec = state->spec();
     Lease wanted;
     wanted.scope = spec.unit;
@@ -334,7 +381,7 @@ Task<Exit> Engine::start(RolloutSpec spec, std::int64_t epoch_at_least) {
 Task<Exit> Engine::resume(RolloutState state, std::string why) {
   impl_->synced = state.last_seq;
   json::object first;
-  if (state.paused || state.halted) first = {{"kind", "rollout.resumed"}, {"by", "person"}, {"why", why}};
+  if ((state.paused || state.halted) && !state.aborted && !state.rolling_back) first = {{"kind", "rollout.resumed"}, {"by", "person"}, {"why", why}};
   impl_->state.emplace(std::move(state));
   co_return co_await impl_->begin(0, std::move(first));
 }

@@ -38,6 +38,7 @@ struct EngineOptions {
   std::string holder;                         // random id of this process; made when empty
   std::string who, machine;                   // for the lease: a person, and where
   bool take_over = false;
+  std::string halt_file;                      // plans/halt.hpp; "": none
 };
 
 class Engine {

@@ -37,6 +37,8 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     return fmt::format("rollout {}{}", outcome == "rolled_back" ? "rolled back" : outcome == "needs_person" ? "needs a person" : outcome, owed);
   }
   if (kind == "rollout.lost") return fmt::format("{} of rollout {}, which the ledger had lost: {}", release_of(b), get_string_or(b, "rollout", ""), get_string_or(b, "why", ""));
+  if (kind == "fleet.halted") return fmt::format("fleet {} halted", get_string_or(b, "fleet", ""));
+  if (kind == "fleet.unhalted") return fmt::format("fleet {} goes on: the halt is lifted", get_string_or(b, "fleet", ""));
   if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
   if (kind.starts_with("rollout.")) return kind.substr(8);
   if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);
@@ -74,6 +76,18 @@ std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const 
     lines.push_back(std::move(line));
   }
   return lines;
+}
+
+std::vector<LedgerEntry> read_all(Ledger& ledger) {
+  constexpr std::size_t kBatch = 100000;
+  std::vector<LedgerEntry> all;
+  while (true) {
+    auto some = ledger.read(all.empty() ? 0 : all.back().seq + 1, kBatch);
+    bool last = some.size() < kBatch;
+    if (all.empty()) all = std::move(some);
+    else all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+    if (last) return all;
+  }
 }
 
 std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit) {

@@ -14,6 +14,8 @@ struct HistoryLine {
 };
 
 std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const std::string& unit, bool every_entry);
+// The whole ledger, in pieces that fit its reads.
+std::vector<LedgerEntry> read_all(Ledger& ledger);
 // Ids of rollouts of a unit ("" = any), oldest first.
 std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
 // The newest rollout of the unit ("" = any); the open one if there is one.

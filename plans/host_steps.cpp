@@ -37,10 +37,24 @@ StepResult failed(const StepContext& c, const ActivateReply& reply) {
   return r;
 }
 
+// The release lies on the host, and nothing was asked of it, or it refused.
+StepResult not_begun(const StepContext& c, const std::string& why) {
+  StepResult r;
+  r.entry = host_entry(c, "host.staged");
+  r.entry["reason"] = why;
+  return r;
+}
+
 // A link fault or a refusal, before anything was asked to change on the host.
 StepResult nothing_changed(const StepContext& c, std::string_view step, const LinkError* link, const HostRefusal* refusal) {
   if (link && link->fault() == LinkFault::ours) return {{}, true, false, link->message()};
   if (refusal && refusal->code() == "fenced") return {{}, false, true, refusal->message()};
+  if (refusal && refusal->code() == "halted") {
+    StepResult r = not_begun(c, refusal->message());
+    r.halted = true;
+    r.why = c.plan.name + ": " + refusal->message();
+    return r;
+  }
   // Known to be out of order before the rollout began: owed, as a host that does not answer is, and no reason to take the others back.
   bool as_before = c.plan.away && step == "stage";
   if (as_before && ((link && link->fault() == LinkFault::host) || (refusal && refusal->code() != "untrusted"))) {

@@ -27,7 +27,8 @@ struct StepResult {
   json::object entry;          // {"kind": "host.…", "host": …, …}
   bool controller_fault = false;  // LinkFault::ours: our credentials, no host is counted
   bool fenced = false;            // somebody else has a higher epoch: stop everything
-  std::string why;                // of the two above
+  std::string why;                // of the two above, and of `halted`
+  bool halted = false;            // the host is halted, and so is the rollout; nothing was activated
 };
 
 Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels labels, PackSource& packs);

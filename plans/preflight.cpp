@@ -103,6 +103,8 @@ struct Builder {
       std::string first = o.findings.empty() ? "" : fmt::format(": {} '{}'", o.findings[0].kind, o.findings[0].path);
       find(name, fmt::format("the running release {} is damaged, and it is the way back{}", o.running ? o.running->folder() : "", first), true);
     }
+    if (const auto& halt = l.look->hello.halted)
+      find(name, fmt::format("it is {}; it takes nothing new until `ripcord unhalt -m WHY` has reached it", halt->text()), true, Exit::held);
     if (l.look->hello.trust == "required" && release.sealed.signature.empty())
       find(name, "the host takes only signed releases, and this one is not signed; seal it with --key", true, Exit::integrity);
     if (options.ledger_id && !o.ledger_id.empty() && o.ledger_id != *options.ledger_id)

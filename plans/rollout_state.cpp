@@ -114,11 +114,18 @@ void RolloutState::note_health(int i, bool healthy) {
 
 void RolloutState::apply(const LedgerEntry& entry) {
   const auto& b = entry.body;
-  if (get_string_or(b, "rollout", "") != spec_.id) return;
+  if (!concerns_rollout(b, spec_)) return;
   last_seq = std::max(last_seq, entry.seq);
   const auto kind = get_string(b, "kind");
   const WallTime time = parse_utc(get_string(b, "time"));
 
+  if (kind == "fleet.halted" || kind == "rollout.halted") {
+    if (ending != Ending::open) return;
+    halted = true;
+    const auto* halt = find_object(b, "halt");
+    halt_why = halt ? halt_from_json(*halt).text() : get_string_or(b, "why", "");
+    return;
+  }
   if (kind.starts_with("host.")) {
     int i = index(get_string(b, "host"));
     if (i < 0) return;
@@ -221,6 +228,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
   } else if (kind == "rollout.resumed") {
     paused = halted = false;
     pause_why.clear();
+    halt_why.clear();
     for (auto& s : stages_) s.last_progress = time;  // waiting for a person is not a lack of progress
   } else if (kind == "rollout.aborted") {
     aborted = true;
@@ -256,11 +264,20 @@ void RolloutState::apply(const LedgerEntry& entry) {
   }
 }
 
+bool concerns_rollout(const json::object& body, const RolloutSpec& spec) {
+  if (get_string_or(body, "rollout", "") == spec.id) return true;
+  return get_string_or(body, "kind", "") == "fleet.halted" && get_string_or(body, "fleet", "") == spec.fleet;
+}
+
 std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout) {
   std::optional<RolloutState> state;
   for (const auto& e : entries) {
+    if (state) {
+      state->apply(e);
+      continue;
+    }
     if (get_string_or(e.body, "rollout", "") != rollout) continue;
-    if (!state && get_string(e.body, "kind") == "rollout.started") state.emplace(rollout_spec_from_json(get_object(e.body, "spec")));
+    if (get_string(e.body, "kind") == "rollout.started") state.emplace(rollout_spec_from_json(get_object(e.body, "spec")));
     if (state) state->apply(e);
   }
   return state;

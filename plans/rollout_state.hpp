@@ -91,6 +91,7 @@ class RolloutState {
   std::string pause_why, pause_by;           // by: "person" | "policy" | "signal"
   std::string rollback_why;
   std::string disproof;                      // a way back was walked and does not work: where, and why
+  std::string halt_why;                      // "halted by ana on ops-1 since …"; only `resume` goes on
   int failures = 0;                          // hosts that failed, counted once each; never goes down
   bool distrust = false;                     // some host did not trust the seal, or was not trusted: the exit code is 9
   int unreachable = 0;
@@ -99,7 +100,7 @@ class RolloutState {
   std::int64_t last_seq = 0;
   WallTime began, ended;
 
-  void apply(const LedgerEntry& entry);      // entries of other rollouts are ignored
+  void apply(const LedgerEntry& entry);      // entries that do not concern this rollout are ignored
   void set_busy(int host, bool busy);
   void note_health(int host, bool healthy);  // during a bake
 
@@ -112,6 +113,9 @@ class RolloutState {
   std::unordered_map<std::string, int> by_name_;
   std::map<Digest, PairState> pairs_;
 };
+
+// Entries of the fleet that are every open rollout's business: it was halted.
+bool concerns_rollout(const json::object& body, const RolloutSpec& spec);
 
 // The state of one rollout out of a run of entries; nullopt when its start is not among them.
 std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout);

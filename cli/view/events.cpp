@@ -103,6 +103,8 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     auto by = get_string_or(b, "by", "person");
     return Event{fmt::format("paused by {}{}", by == "person" ? who : by == "signal" ? "a signal" : "policy", because(why)), Tone::warn};
   }
+  if (kind == "fleet.halted") return Event{"fleet " + s.halt_why, Tone::bad};
+  if (kind == "rollout.halted") return Event{"halted" + because(why), Tone::bad};
   if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
   if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
   if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + because(why), Tone::bold};

@@ -56,6 +56,7 @@ json::object rollout_json(const RolloutState& s, const Runner& runner, Exit exit
                  {"hotfix", spec.hotfix},
                  {"outside_window", spec.outside_window},
                  {"paused", s.paused},
+                 {"halted", s.halted},
                  {"rolling_back", s.rolling_back},
                  {"rollback_why", s.rollback_why},
                  {"failures", s.failures},

@@ -114,6 +114,7 @@ Verdict plain_verdict(const RolloutState& s, WallTime now) {
   const int stage = s.current_stage();
   const auto in_stage =
       stage < static_cast<int>(spec.stages.size()) ? " in stage " + spec.stages[static_cast<std::size_t>(stage)].name : "";
+  if (s.halted) return {name + (s.halt_why.starts_with("halted") ? "" : "halted: ") + s.halt_why + in_stage + confirmed, Tone::bad, Waiting::halted};
   if (s.paused) {
     auto by = s.pause_by == "policy" ? "" : s.pause_by == "signal" ? " by a signal" : " by a person";
     return {name + "paused" + in_stage + by + because(s.pause_why) + confirmed, Tone::warn, Waiting::paused};
@@ -134,7 +135,6 @@ Verdict plain_verdict(const RolloutState& s, WallTime now) {
               d.waiting};
     }
     case Waiting::paused: return {name + "pausing" + in_stage + confirmed, Tone::warn, d.waiting};
-    case Waiting::halted: return {name + "halted" + in_stage + confirmed, Tone::warn, d.waiting};
     default: break;
   }
   const bool staging =
@@ -170,6 +170,10 @@ std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, Wa
     steps.push_back({"resume " + unit, "goes on"});
     if (s.count(HostPhase::unreachable) + s.count(HostPhase::failed) > 0)
       steps.push_back({"retry " + unit, "tries hosts again that failed or did not answer"});
+    steps.push_back({"abort " + unit, "brings every touched host back"});
+  } else if (v.waiting == Waiting::halted) {
+    steps.push_back({"unhalt -m WHY", "lifts the halt"});
+    steps.push_back({"resume " + unit, "goes on, once it is lifted"});
     steps.push_back({"abort " + unit, "brings every touched host back"});
   } else if (!runner.alive(now)) {
     steps.push_back({"resume " + unit, "goes on: no process runs this rollout"});

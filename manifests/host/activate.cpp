@@ -8,6 +8,7 @@
 #include "manifests/host/bring_up.hpp"
 #include "manifests/host/deadman.hpp"
 #include "manifests/host/drain.hpp"
+#include "manifests/host/halt.hpp"
 #include "manifests/host/operation.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
@@ -92,6 +93,7 @@ class Forward {
 
   // Everything that can be refused before anything is touched.
   void prepare() {
+    ForwardGate{host_};  // looked at again where it counts, in arm_and_switch
     if (r_.demand_strong && deadman_strength(host_) != "strong")
       throw HostFailure("weak_deadman", "the plan demands a strong dead-man switch, and this host has no init system that could hold it",
                         "systemd and root make it strong");
@@ -156,6 +158,7 @@ class Forward {
 
   void arm_and_switch() {
     Elapsed begin = boot_now();
+    ForwardGate gate(host_);  // until the switch is journalled: a halt waits for those who are here
     journal_.emplace(unit_);  // putting a release right has journalled, too
     placed_ = plan_placed(running(), &*coming_, history_);
     journal_->reserve(host_, *lock_);

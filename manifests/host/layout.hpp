@@ -40,6 +40,7 @@ struct Layout {
 
   std::string on_host(const std::string& absolute) const;  // prefix + path; unchanged when it lies below the prefix already
   std::string host_id_file() const { return state + "/host_id"; }
+  std::string halt_file() const { return state + "/halt"; }  // while it is there, nothing goes forward (halt.hpp)
   std::string helper() const { return state + "/helper"; }
   // The file whose presence makes signatures compulsory: <state>/trust/allowed_signers, else /etc/ripcord/allowed_signers.
   std::optional<std::string> trust_file() const;

@@ -8,6 +8,7 @@
 
 #include "core/base/files.hpp"
 #include "manifests/host/activation.hpp"
+#include "manifests/host/halt.hpp"
 #include "manifests/host/history.hpp"
 #include "manifests/host/release_folder.hpp"
 
@@ -56,7 +57,7 @@ void look_at_space(const UnitLayout& unit, Observation& o) {
 
 HelloReply hello(const HostContext& host, const std::string& deadman) {
   HelloReply h;
-  h.features = {"stage", "activate", "fetch", "journal"};
+  h.features = {"stage", "activate", "fetch", "journal", "halt"};
   h.host_id = host.host_id();
   h.boot_id = host.boot_id;
   h.arch = host.arch;
@@ -64,6 +65,7 @@ HelloReply hello(const HostContext& host, const std::string& deadman) {
   h.program = program_digest(host.program);
   h.wall_ms = host.wall().ms;
   h.deadman = deadman;
+  h.halted = halt_flag(host);
   h.trust = host.layout.trust_file() ? "required" : "none";
   return h;
 }

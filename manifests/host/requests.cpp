@@ -9,13 +9,15 @@
 #include "core/base/text.hpp"
 #include "manifests/host/activation.hpp"
 #include "manifests/host/fetch.hpp"
+#include "manifests/host/halt.hpp"
 #include "manifests/host/observe.hpp"
 
 namespace ripcord {
 namespace {
 
-constexpr std::array<std::string_view, 6> kWriting{"stage_pack", "activate", "finish", "confirm", "fence", "stage_offer"};
-constexpr std::array<std::string_view, 5> kLong{"stage_pack", "activate", "finish", "health", "fetch"};
+constexpr std::array<std::string_view, 8> kWriting{"stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt"};
+constexpr std::array<std::string_view, 6> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt"};
+constexpr std::array<std::string_view, 2> kOfTheHost{"halt", "unhalt"};  // not of one unit, and never held up by one
 
 template <std::size_t N>
 bool in(const std::array<std::string_view, N>& names, std::string_view name) {
@@ -78,6 +80,19 @@ json::object fetch(const HostContext& host, const json::object& request, std::op
   return reply;
 }
 
+json::object halt(HostContext& host, const json::object& request) {
+  auto wanted = read([&] { return halt_from_json(get_object(request, "halt")); });
+  raise_halt(host, wanted);
+  return {{"halted", to_json(*halt_flag(host))}};  // read back
+}
+
+json::object unhalt(HostContext& host) {
+  auto was = lift_halt(host);
+  json::object reply{{"was", nullptr}};
+  if (was) reply["was"] = to_json(*was);
+  return reply;
+}
+
 json::object health_reply(const HealthRound& round) {
   return {{"healthy", round.healthy}, {"detail", round.detail}, {"failed_step", round.failed_step}, {"output", round.output},
           {"log_tail", round.log_tail}};
@@ -108,6 +123,7 @@ void Requests::before(HostContext& host, const std::string& name, const json::ob
   if (in(kWriting, name) && host.read_only && name != "stage_offer")
     throw HostFailure("read_only", fmt::format("'{}' changes the host, and this session may only look", name),
                       "it was started with --read-only; use a connection without it");
+  if (in(kOfTheHost, name)) return;
   // Idempotent, and first at every session that may write (INVARIANTS, "Activation on a host").
   if (in(kWriting, name) && !host.read_only && !recovered_) {
     recovered_ = true;
@@ -121,6 +137,8 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
   before(host, name, request);
   if (name == "hello") return to_json(hello(host, deadman_strength(host)));
   if (name == "bye") return {};
+  if (name == "halt") return halt(host, request);
+  if (name == "unhalt") return unhalt(host);
   auto ref = unit_of(request);
   if (name == "observe") {
     auto verify = read([&] { return verify_from_text(get_string_or(request, "verify", "none")); });

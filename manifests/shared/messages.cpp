@@ -23,6 +23,14 @@ Verify verify_from_text(std::string_view text) {
 
 std::string ReleaseId::folder() const { return ReleaseName::folder(version, tree); }
 
+static void fields(auto& f, Of<Halt> auto& h) {
+  f.need("id", h.id);
+  f.maybe("who", h.who);
+  f.maybe("machine", h.machine);
+  f.maybe("why", h.why);
+  f.maybe("since_ms", h.since_ms, 0);
+}
+
 static void fields(auto& f, Of<HelloReply> auto& h) {
   f.need("protocol", h.protocol);
   f.maybe("features", h.features);
@@ -34,6 +42,7 @@ static void fields(auto& f, Of<HelloReply> auto& h) {
   f.maybe("wall_ms", h.wall_ms, 0);
   f.maybe("deadman", h.deadman);
   f.maybe("trust", h.trust);
+  f.maybe("halted", h.halted);
 }
 
 static void fields(auto& f, Of<Observation> auto& o) {

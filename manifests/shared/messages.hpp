@@ -11,6 +11,7 @@
 
 #include "core/base/digest.hpp"
 #include "core/base/json.hpp"
+#include "manifests/shared/halt.hpp"
 #include "manifests/shared/unit_spec.hpp"
 
 namespace ripcord {
@@ -26,6 +27,7 @@ struct HelloReply {
   std::int64_t wall_ms = 0;
   std::string deadman;       // "strong" (systemd) | "weak" (detached process)
   std::string trust;         // "none" | "required" (an allowed_signers file is there)
+  std::optional<Halt> halted;  // no forward activation begins here
 };
 
 // --- observe: what is there, read only ------------------------------------------------------------------------------------
@@ -133,6 +135,8 @@ struct ActivateReply {
 // fetch: {"unit","objects":[hex...]} -> reply {"have":[hex...]}, then a pack in data frames, ended by an empty data frame.
 // fetch_manifest: {"unit","manifest":hex} -> {"manifest":str,"signature":str} of a release on this host.
 // logs: {"unit","lines":n} -> {"services":[{"name","log"}]}.
+// halt: {"halt":Halt} -> {"halted":Halt}: durable, and no forward activation is between its gate and its switch any more.
+// unhalt: {} -> {"was":Halt or null}.
 // bye: the host program replies and exits.
 
 // Why a host refused. `code` is stable; the controller acts on it, never on the text.

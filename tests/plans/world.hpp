@@ -34,6 +34,7 @@ struct World {
   ReleaseOnHand release;
   RolloutSpec spec;
   int most_unconfirmed = 0;
+  std::string halt_file;
 
   explicit World(int n, int stages = 3) {
     for (int i = 1; i <= n; ++i) names.push_back(fmt::format("web-{:03}", i));
@@ -93,6 +94,7 @@ struct World {
       options.holder = fmt::format("holder-{}", memory.entries.size());
       options.no_wait = no_wait;
       options.take_over = resume;
+      options.halt_file = halt_file;
       Engine engine(loop, clock, ledger, *hosts, packs, fleet, release, recorder, options);
       bool over = false;
       auto done = [&](std::exception_ptr e) {

@@ -19,6 +19,7 @@ class SimPort : public HostPort {
     l.hello.wall_ms = clock_.wall().ms;
     l.hello.deadman = "weak";
     l.hello.trust = "none";
+    l.hello.halted = h_.halted;
     auto& o = l.unit;
     o.current = h_.running ? Observation::Current::release : Observation::Current::none;
     o.running = h_.running;
@@ -64,6 +65,7 @@ class SimPort : public HostPort {
       r.healthy = r.state.phase == OpPhase::confirmed;
       co_return r;
     }
+    if (a.forward && h_.halted) throw HostRefusal({"halted", "this host is " + h_.halted->text(), ""});
     end_pending();
     if (a.forward && h_.running != a.from) throw HostRefusal({"conflict", "current names another release", ""});
     if (!a.forward && h_.running != a.from && h_.running != a.to) throw HostRefusal({"conflict", "current names neither", ""});
@@ -148,7 +150,16 @@ class SimPort : public HostPort {
     co_return r;
   }
 
-  Task<json::object> ask(json::object, Millis) override { throw Error("not simulated"); }
+  Task<json::object> ask(json::object request, Millis) override {
+    co_await travel();
+    auto what = get_string(request, "do");
+    if (what != "halt" && what != "unhalt") throw Error("not simulated");
+    json::object reply{{"was", nullptr}};
+    if (h_.halted) reply["was"] = to_json(*h_.halted);
+    h_.halted.reset();
+    if (what == "halt") h_.halted = halt_from_json(get_object(request, "halt")), reply["halted"] = to_json(*h_.halted);
+    co_return reply;
+  }
   Task<std::string> ask_data(json::object, Millis) override { throw Error("not simulated"); }
   void hang_up() override {}
 

@@ -38,6 +38,7 @@ struct SimHost {
   std::string last_op, last_forward;
   std::map<std::string, int> switches;  // times `current` moved, by operation
   int journal = 0;
+  std::optional<Halt> halted;
   bool cut = false;                     // dies_after_switch came true
 
   void pass_time(Elapsed now, WallTime wall);  // fires dead-man switches that fell due
