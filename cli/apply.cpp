@@ -42,8 +42,9 @@ class Apply : public Command {
  private:
   // The plan as it was saved, if every host still is what it was then.
   Exit saved(Context& c) {
-    if (options_.hotfix || options_.outside_window || options_.limit || options_.plan_file || options_.unproven)
-      throw Error("a saved plan is applied as it was made: --plan, --limit, --hotfix, --outside-window and --unproven belong to `ripcord plan`", {},
+    if (options_.hotfix || options_.outside_window || options_.limit || options_.plan_file || options_.unproven || options_.point_of_no_return ||
+        options_.also_live)
+      throw Error("a saved plan is applied as it was made: --plan, --limit and what overrides a rule belong to `ripcord plan`", {},
                   Exit::usage);
     auto plan = load_saved_plan(target_);
     if (plan.spec.fleet != c.fleet().name)

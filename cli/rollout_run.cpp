@@ -22,6 +22,8 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
   options.who = c.who();
   options.machine = c.machine();
   options.halt_file = halt_file(c.fleet());
+  auto once = make_once_runner(c.clock(), c.fleet().folder);
+  options.once = once.get();
   auto packs = store_packs(c.store());
   Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), *packs, c.fleet(), release, view, options);
   int signal = 0;

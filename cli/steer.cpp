@@ -65,6 +65,11 @@ class Steer : public Command {
         body["stage"] = at;
         break;
       case Wish::approve: {
+        if (int once = waiting_once(s); once >= 0) {
+          body["kind"] = "rollout.approved";
+          body["once"] = once;
+          break;
+        }
         int stage = -1;  // the current one, or the next that asks for it
         for (int i = at; i < static_cast<int>(spec.stages.size()) && stage < 0; ++i)
           if (spec.stages[static_cast<std::size_t>(i)].approval && !s.stages()[static_cast<std::size_t>(i)].approved &&
@@ -82,11 +87,18 @@ class Steer : public Command {
       case Wish::retry: {
         if (s.halted) throw refuse("it is halted, and only resume goes on");
         body["kind"] = "rollout.retried";
-        body["hosts"] = to_json_array(to_retry(s));
+        body["hosts"] = waiting_once(s) >= 0 && hosts_.empty() ? json::array() : to_json_array(to_retry(s));
         break;
       }
     }
     return body;
+  }
+
+  // What was to happen once and failed, or may have failed: a person says what becomes of it. -1: nothing waits.
+  static int waiting_once(const RolloutState& s) {
+    for (std::size_t i = 0; i < s.once.size(); ++i)
+      if (s.once[i].waits()) return static_cast<int>(i);
+    return -1;
   }
 
   std::vector<std::string> to_retry(const RolloutState& s) const {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "cli/args.hpp"
@@ -14,6 +15,7 @@
 #include "core/net/ledger_address.hpp"
 #include "manifests/shared/seal.hpp"
 #include "plans/history.hpp"
+#include "plans/live_releases.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -105,12 +107,19 @@ void PlanOptions::declare(Arguments& a) {
   a.value("--key", key, "KEY", "when TARGET is a folder: sign the release with this key");
   a.flag("--hotfix", hotfix, "shorter bakes, every stage and check kept; needs -m");
   a.value("--unproven", unproven, "VERSION", "do not rehearse the way back to this release (several: 1.0,1.1); needs -m");
+  a.value("--point-of-no-return", point_of_no_return, "FORMAT:N", "go on although what is replaced cannot read this; needs -m");
+  a.value("--also-live", also_live, "VERSION", "a third version that may stay live meanwhile; needs -m");
   a.flag("--outside-window", outside_window, "do not wait for the plan's window; needs -m");
 }
 
 void PlanOptions::check() const {
   bool reason = message && !trim(*message).empty();
   if (hotfix && !reason) throw Error("--hotfix needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
+  if (point_of_no_return && !reason) throw Error("--point-of-no-return needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
+  for (const auto& point : point_of_no_return ? split(*point_of_no_return, ',') : std::vector<std::string>())
+    if (!parse_format_version(point))
+      throw Error(fmt::format("--point-of-no-return '{}' is not FORMAT:VERSION", escape_terminal(point)), "for example orders-db:7", Exit::usage);
+  if (also_live && !reason) throw Error("--also-live needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
   if (unproven && !reason) throw Error("--unproven needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
   if (outside_window && !reason) throw Error("--outside-window needs a reason", "add -m 'why'; it goes into the ledger", Exit::usage);
 }
@@ -122,6 +131,42 @@ std::vector<const Host*> hosts_of_unit(Context& c, const UnitSpec& unit) {
                 "`ripcord hosts` shows the hosts and `ripcord show HOST` their labels", Exit::refused);
   return hosts;
 }
+
+namespace {
+
+void look_at_contract(Context& c, const ReleaseStore& store, const PlanOptions& options, const Prepared& p, ContractView& view) {
+  const auto& unit = p.release.manifest.spec;
+  if (options.point_of_no_return) view.point_of_no_return = split(*options.point_of_no_return, ',');
+  if (options.also_live) view.also_live = split(*options.also_live, ',');
+  if (exists(c.fleet().ledger)) view.live = live_versions(c.entries());
+  if (unit.formats.empty()) return;
+  view.others = live_parties(view.live, store, unit.unit, view.unknown);
+  UnitRef ref{unit.unit, unit.root};
+  view.replaced = c.wait(replaced_parties(c.ports(), store, p.looks, ref, p.release.digest, view.unknown));
+}
+
+// The other fleet's file: as it is written, or NAME for NAME.yaml, NAME/fleet.yaml or ../NAME/fleet.yaml beside this fleet's.
+std::string other_fleet_file(const std::string& folder, const std::string& name) {
+  std::vector<std::string> places{name.starts_with("/") ? name : folder + "/" + name};
+  for (const char* form : {"{}/{}.yaml", "{}/{}/fleet.yaml", "{}/../{}/fleet.yaml"}) places.push_back(fmt::format(fmt::runtime(form), folder, name));
+  for (const auto& place : places)
+    if (is_file(place)) return place;
+  throw Error(fmt::format("the plan requires fleet '{}', and its file is not at {}", name, join(places, " nor at ")),
+              "name the fleet's file in `requires: {fleet: …}` of the plan", Exit::refused);
+}
+
+void require_completed_elsewhere(Context& c, const CompletedElsewhere& wanted, const ReleaseOnHand& release) {
+  auto other = load_fleet(other_fleet_file(c.fleet().folder, wanted.fleet));
+  const auto& unit = release.manifest.spec;
+  std::vector<LedgerEntry> entries;
+  if (exists(other.ledger)) entries = open_sqlite_ledger(other.ledger)->read(0, std::numeric_limits<std::int64_t>::max());
+  auto missing = not_completed(entries, other.name, unit.unit, release.digest, wanted.completed, c.now());
+  if (missing)
+    throw Error(fmt::format("the plan requires {}@{} to be completed on fleet '{}' first: {}", unit.unit, unit.version, other.name, *missing),
+                fmt::format("`ripcord -f {} apply {}@{}`", shell_quote(other.file), unit.unit, unit.version), Exit::refused);
+}
+
+}  // namespace
 
 Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, const PlanOptions& options) {
   Prepared p;
@@ -157,6 +202,8 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   }
   UnitRef ref{unit.unit, unit.root};
   p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
+  look_at_contract(c, store, options, p, preflight.contract);
+  if (plan.completed_elsewhere) require_completed_elsewhere(c, *plan.completed_elsewhere, p.release);
   p.preflight = make_preflight(c.fleet(), plan, p.release, store, p.looks, preflight, c.now());
   if (!preflight.ledger_id->empty())
     for (auto& lost : lost_commits(c, p.looks, unit.unit)) p.preflight.findings.push_back(std::move(lost));

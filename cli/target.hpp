@@ -25,7 +25,7 @@ bool names_folder(Context& context, const std::string& target);
 Digest find_release(const ReleaseStore& store, const std::string& unit, const std::optional<std::string>& version);
 
 struct PlanOptions {
-  std::optional<std::string> plan_file, limit, message, key, unproven;
+  std::optional<std::string> plan_file, limit, message, key, unproven, point_of_no_return, also_live;
   bool hotfix = false, outside_window = false;
   void declare(Arguments& a);
   void check() const;  // overriding needs -m

@@ -35,6 +35,8 @@ struct Decider {
     if (!out.wake || when < *out.wake) out.wake = when;
   }
   bool any_busy() const {
+    for (const auto& one : state.once)
+      if (one.busy) return true;
     for (const auto& s : state.stages()) {
       int idle = 0;
       for (const auto& set : s.idle) idle += static_cast<int>(set.size());
@@ -47,6 +49,7 @@ struct Decider {
   // Every host this rollout activated, broken ones first, as wide as max_parallel of its stage allows (never one by one: a rip cord
   // does not start slowly). Nobody else's failure stops it, nor a pause, window or halt.
   void roll_back() {
+    if (stays()) return;
     int in_flight = 0;
     for (const auto& s : state.stages()) in_flight += s.in(HostPhase::returning) - static_cast<int>(s.idle[at(HostPhase::returning)].size());
     int width = 1;
@@ -78,6 +81,18 @@ struct Decider {
                              {"exit", static_cast<int>(code)},
                              {"why", state.rollback_why},
                              {"owed", std::move(owed)}});
+  }
+
+  // Past a point of no return what is replaced cannot read what was written: going back would break what now works.
+  bool stays() {
+    json::array left;
+    for (int i = 0; i < static_cast<int>(state.hosts().size()) && !spec().no_return.empty(); ++i)
+      if (host(i).switched) left.push_back(json::value(plan(i).name));
+    if (left.empty()) return false;
+    auto why = fmt::format("{}; past the point of no return {} nothing goes back", state.rollback_why, join(spec().no_return, ", "));
+    if (any_busy()) wait(Waiting::work, why);
+    else record("rollout.ended", {{"outcome", "needs_person"}, {"exit", static_cast<int>(Exit::mixed)}, {"why", why}, {"owed", std::move(left)}});
+    return true;
   }
 
   // One automatic attempt to bring back a host that does not answer (it lasts until its dead-man switch must have fired); after
@@ -124,7 +139,7 @@ struct Decider {
     for (const auto& s : state.stages()) {
       for (HostPhase p : {HostPhase::failed, HostPhase::returning})
         for (int i : s.idle[at(p)])
-          if (host(i).switched) out.actions.push_back(GoBack{i, p == HostPhase::returning && host(i).rehearsing});
+          if (host(i).switched && spec().no_return.empty()) out.actions.push_back(GoBack{i, p == HostPhase::returning && host(i).rehearsing});
     }
     if (failed_as_a_whole()) return;
     if (state.halted) return wait(Waiting::halted, state.halt_why.empty() ? "halted" : state.halt_why);
@@ -142,6 +157,7 @@ struct Decider {
     const auto& ss = stage_spec(now);
     if (!s.started) {
       if (ss.approval && !s.approved && s.in(HostPhase::confirmed) < s.total) return wait(Waiting::approval, fmt::format("stage {} waits for approval", ss.name));
+      if (!once_done(now)) return;
       return record("stage.started", {{"stage", now}, {"name", ss.name}});
     }
     if (s.baking) return bake(now);
@@ -152,10 +168,33 @@ struct Decider {
     finish_stage(now);
   }
 
+  // What is to happen once before this stage. False: it has not happened, or nobody knows.
+  bool once_done(int now) {
+    using Phase = OnceState::Phase;
+    for (int i = 0; i < static_cast<int>(state.once.size()); ++i) {
+      const auto& spec_of = spec().once[static_cast<std::size_t>(i)];
+      const auto& one = state.once[static_cast<std::size_t>(i)];
+      if (spec_of.stage != now || one.phase == Phase::done) continue;
+      auto what = fmt::format("`{}`, once before stage {}", spec_of.text(), stage_spec(now).name);
+      if (one.waits()) {
+        record("rollout.paused", {{"by", "policy"},
+                                  {"why", fmt::format("{} {}{}; look whether it was done: `resume` asks its check again, `retry` runs it again, "
+                                                      "`approve` says that it was done",
+                                                      what, one.phase == Phase::failed ? "failed" : "may or may not have been done",
+                                                      one.reason.empty() ? "" : ": " + one.reason)}});
+      } else if (!one.busy && (one.phase == Phase::intended || !window_closed())) {
+        out.actions.push_back(RunOnce{i, one.phase == Phase::intended});
+      }
+      wait(Waiting::work, "running " + what);
+      return false;
+    }
+    return true;
+  }
+
   bool going_back(const StageState& s) const {
     for (HostPhase p : {HostPhase::failed, HostPhase::unknown}) {
       for (int i : s.idle[at(p)])
-        if (host(i).switched && p == HostPhase::failed) return true;
+        if (host(i).switched && p == HostPhase::failed && spec().no_return.empty()) return true;
       if (static_cast<int>(s.idle[at(p)].size()) < s.in(p)) return true;  // somebody is at it
     }
     return false;

@@ -14,9 +14,10 @@ struct StageRelease { int host; };            // bring the release beside the ru
 struct Activate { int host; };                // intent, activate, health, confirm
 struct Resolve { int host; };                 // intent was written and the outcome is not known: ask by operation id
 struct GoBack { int host; bool rehearsal = false; };  // return this host to `from`; rehearsal: verified, and forward again after it
+struct RunOnce { int once; bool check_only; };  // check_only: an intent without an outcome
 struct CheckHealth { std::vector<int> hosts; };  // one round on hosts of a baking stage
 struct Record { std::string kind; json::object body; };  // a transition of the rollout itself, to be appended
-using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, CheckHealth, Record>;
+using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, RunOnce, CheckHealth, Record>;
 
 // Why nothing (more) starts now.
 enum class Waiting { nothing, work, bake, approval, window, paused, halted, ended };

@@ -8,6 +8,7 @@
 #include "plans/history.hpp"
 #include "plans/host_steps.hpp"
 #include "plans/lease_keeper.hpp"
+#include "plans/once_step.hpp"
 
 namespace ripcord {
 
@@ -161,6 +162,7 @@ struct Engine::Impl {
     }
     StepContext c = context(host, op);
     observer.on_step(plan(host).name, forward ? "activating" : "going back");
+    if (forward && !state->spec().no_return.empty()) co_return co_await onward_step(std::move(c));
     if (!forward && rehearsal) co_return co_await walk_back_step(std::move(c));
     if (!forward) co_return co_await go_back_step(std::move(c));
     Millis spread(0);
@@ -198,6 +200,27 @@ struct Engine::Impl {
     }
     if (!broken.empty()) stop(broken, "policy");
     state->set_busy(host, false);
+    --in_flight;
+    wake.notify_all();
+  }
+
+  // --- what happens once ----------------------------------------------------------------------------------------------------------
+  Task<> run_once(int index, bool check_only) {
+    std::string broken;
+    try {
+      json::object entry = co_await ask_once(state->spec(), index, options.once);
+      if (entry.at("kind") != "once.done" && !check_only) {
+        co_await append(once_entry(state->spec(), index, "once.intent"));
+        if (!lease.valid()) throw Error("the lease ran out before it was started", "", Exit::held);
+        entry = co_await do_once(state->spec(), index, options.once);
+      }
+      co_await append(std::move(entry));
+    } catch (const Error& e) {
+      broken = e.what();
+      if (e.exit() == Exit::held) lost_to_another(broken);
+    }
+    if (!broken.empty()) stop(broken, "policy");
+    state->set_once_busy(index, false);
     --in_flight;
     wake.notify_all();
   }
@@ -263,6 +286,10 @@ struct Engine::Impl {
         state->set_busy(*host, true);
         ++in_flight;
         spawn(loop, run_host(std::move(action), *host));
+      } else if (auto* once = std::get_if<RunOnce>(&action)) {
+        state->set_once_busy(once->once, true);
+        ++in_flight;
+        spawn(loop, run_once(once->once, once->check_only));
       } else if (auto* round = std::get_if<CheckHealth>(&action)) {
         if (round_running) continue;
         round_running = true;
@@ -372,6 +399,7 @@ Task<Exit> Engine::start(RolloutSpec spec, std::int64_t epoch_at_least) {
   json::object first{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
   if (spec.hotfix) first["hotfix"] = true;
   if (spec.outside_window) first["outside_window"] = true;
+  if (!spec.no_return.empty()) first["no_return"] = to_json_array(spec.no_return);
   if (!spec.unproven.empty()) first["unproven"] = to_json_array(spec.unproven);
   impl_->synced = impl_->ledger.store().size() - 1;
   impl_->state.emplace(std::move(spec));

@@ -39,6 +39,7 @@ struct EngineOptions {
   std::string who, machine;                   // for the lease: a person, and where
   bool take_over = false;
   std::string halt_file;                      // plans/halt.hpp; "": none
+  OnceRunner* once = nullptr;                 // null: what is to run once cannot be run here
 };
 
 class Engine {

@@ -26,6 +26,7 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     if (const auto* spec = find_object(b, "spec")) hosts = get_array(*spec, "hosts").size();
     std::string how = get_bool_or(b, "hotfix", false) ? ", as a hotfix" : "";
     if (get_bool_or(b, "outside_window", false)) how += ", outside the window";
+    if (auto points = get_strings_or_empty(b, "no_return"); !points.empty()) how += ", PAST THE POINT OF NO RETURN " + join(points, ", ");
     if (auto unproven = get_strings_or_empty(b, "unproven"); !unproven.empty()) how += ", THE WAY BACK TO " + join(unproven, ", ") + " UNPROVEN";
     return fmt::format("rollout of {} to {} hosts started{}", release_of(b), hosts, how);
   }
@@ -42,6 +43,9 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
   if (kind.starts_with("rollout.")) return kind.substr(8);
   if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);
+  if (kind == "once.done") return fmt::format("done once: {}", get_string_or(b, "run", "?"));
+  if (kind == "once.failed" || kind == "once.unknown")
+    return fmt::format("once: {} {}{}", get_string_or(b, "run", "?"), kind == "once.failed" ? "failed" : "may or may not have been done", tail);
   if (kind == "rollback.proof")
     return fmt::format("way back from {} to {} proven on {}", get_string_or(b, "to_version", "?"), get_string_or(b, "from_version", "?"), host);
   if (kind == "rollback.started") return fmt::format("rip cord pulled on {}", release_of(b));

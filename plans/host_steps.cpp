@@ -121,7 +121,7 @@ StepResult returned(const StepContext& c, const std::map<std::string, std::int64
 // What a terminal state of an operation means for the rollout.
 StepResult from_terminal(const StepContext& c, const OpState& state, const std::map<std::string, std::int64_t>& step_ms) {
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;
-  if (!state.forward && state.phase == OpPhase::confirmed) return returned(c, step_ms);
+  if (!state.forward && state.phase == OpPhase::confirmed && state.to != c.plan.to) return returned(c, step_ms);
   switch (state.phase) {
     case OpPhase::confirmed: return confirmed(c, step_ms);
     case OpPhase::reverted: return failed(c, "confirm", "the host went back by itself" + because, false);

@@ -54,6 +54,9 @@ class PlanDecoder {
     if (auto v = root.get("deadman")) plan.demand_strong_deadman = v.one_of({"strong", "any"}) == "strong";
     if (auto v = root.get("spread")) plan.spread = v.duration();
     if (auto v = root.get("hotfix_bake")) plan.hotfix_bake = v.duration();
+    if (auto v = root.get("once"))
+      for (const auto& item : v.is_map() ? std::vector<Yaml>{v} : v.items()) plan.once.push_back(once(item, plan.stages));
+    if (auto v = root.get("requires")) plan.completed_elsewhere = elsewhere(v);
     if (auto v = root.get("proof_expires"); v && (plan.proof_expires = v.duration()) < Millis(60000)) v.error("at least 1m is needed");
     if (auto v = root.get("rest")) plan.rest_excluded = v.one_of({"excluded"}) == "excluded";
     root.close();
@@ -121,6 +124,33 @@ class PlanDecoder {
     m.amount = decode_amount(node.require("count"), 1);
     node.close();
     return m;
+  }
+
+  OnceSpec once(const Yaml& node, const std::vector<StagePlan>& stages) {
+    OnceSpec o;
+    auto before = node.require("before");
+    o.before = before.string();
+    std::vector<std::string> names;
+    for (const auto& s : stages) names.push_back(s.name);
+    auto found = std::find(names.begin(), names.end(), o.before);
+    o.stage = static_cast<int>(found - names.begin());
+    if (found == names.end() && !o.before.empty()) {
+      auto near = did_you_mean(o.before, names);
+      before.error(fmt::format("there is no stage '{}'{}", o.before, near ? ", did you mean '" + *near + "'?" : ""));
+    }
+    if (auto v = node.require("run"); v && (o.run = v.strings()).empty()) v.error("expected a program and its arguments");
+    if (auto v = node.get("check"); v && (o.check = v.strings()).empty()) v.error("expected a program and its arguments");
+    if (auto v = node.get("deadline"); v && (o.deadline = v.duration()) < Millis(1000)) v.error("at least 1s is needed");
+    node.close();
+    return o;
+  }
+
+  CompletedElsewhere elsewhere(const Yaml& node) {
+    CompletedElsewhere e;
+    e.fleet = node.require("fleet").string();
+    if (auto v = node.require("completed")) e.completed = v.duration();
+    node.close();
+    return e;
   }
 
   StagePlan stage(const Yaml& node) {

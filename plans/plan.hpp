@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "plans/fleet.hpp"
+#include "plans/once.hpp"
 #include "plans/proof.hpp"
 #include "plans/selector.hpp"
 #include "plans/window.hpp"
@@ -44,6 +45,11 @@ struct StagePlan {
   bool approval = false;        // a person approves before this stage starts
 };
 
+struct CompletedElsewhere {      // `requires: {fleet: staging, completed: 24h}`: the same manifest, there, for so long
+  std::string fleet;               // its fleet file, or the name of a folder or file beside this fleet's
+  Millis completed{0};
+};
+
 struct Plan {
   std::string name = "ladder";
   std::string unit;             // empty: any
@@ -57,6 +63,8 @@ struct Plan {
   Millis spread{0};                 // restarts of a stage are spread over this long, with jitter
   Millis hotfix_bake{60000};        // --hotfix: no bake is longer than this
   Millis proof_expires = kProofValid;
+  std::vector<OnceSpec> once;       // `stage` counts the plan's stages
+  std::optional<CompletedElsewhere> completed_elsewhere;
   bool rest_excluded = false;       // `rest: excluded`: hosts that no stage takes are left out knowingly (they stay owed)
 };
 

@@ -77,6 +77,7 @@ struct Builder {
   std::map<std::string, const HostLook*> by_name{};
   std::map<std::string, const Tree*> wanted{};
   std::map<Digest, std::pair<ReleaseOnHand, std::unique_ptr<TreeMaker>>> olds{};
+  std::vector<int> stage_of_{};  // the plan's stage of each stage of the rollout
   Preflight out{};
 
   void find(std::string host, std::string what, bool blocks, Exit exit = Exit::refused) {
@@ -146,6 +147,7 @@ struct Builder {
       auto hosts = stages[i];
       if (last) hosts.insert(hosts.end(), away.begin(), away.end());
       if (hosts.empty()) continue;
+      stage_of_.push_back(static_cast<int>(i));
       StageSpec stage;
       stage.name = sp.name;
       stage.max_parallel = std::max(1, sp.max_parallel.of(static_cast<int>(hosts.size())));
@@ -237,7 +239,29 @@ struct Builder {
     for (auto& [key, g] : groups) out.groups.push_back(std::move(g));
   }
 
+  void judge_contract() {
+    std::map<std::string, std::size_t> running;
+    for (const auto& l : looks)
+      if (l.look && l.look->unit.running) ++running[l.look->unit.running->version];
+    for (auto& f : check_contract(options.contract, release.manifest.spec, running, out.spec.no_return)) find("", std::move(f.what), f.blocks);
+    if (!out.spec.no_return.empty()) out.spec.rollback_on_failure = false;
+  }
+
+  // Stages that take no host are left out of the rollout: what is to happen before one of them happens before the next.
+  void plan_once() {
+    for (auto once : plan.once) {
+      auto next = std::find_if(stage_of_.begin(), stage_of_.end(), [&](int planned) { return planned >= once.stage; });
+      if (next == stage_of_.end()) {
+        find("", fmt::format("`{}` is not run: no stage from '{}' on takes a host", once.text(), once.before), false);
+        continue;
+      }
+      once.stage = static_cast<int>(next - stage_of_.begin());
+      out.spec.once.push_back(std::move(once));
+    }
+  }
+
   void judge_ways_back() {
+    if (!out.spec.no_return.empty()) return;  // there is none
     for (const auto& h : out.spec.hosts) {
       if (h.unchanged || !h.from || h.from->manifest == release.digest) continue;
       auto way = std::find_if(out.ways_back.begin(), out.ways_back.end(), [&](const WayBack& w) { return w.from.manifest == h.from->manifest; });
@@ -319,6 +343,8 @@ struct Builder {
       find("", fmt::format("{} of {} hosts cannot be reached, and max_unreachable comes to {}", away, total, spec.max_unreachable), true, Exit::unreachable);
     group_changes();
     spec.proof_valid = plan.proof_expires;
+    judge_contract();
+    plan_once();
     judge_ways_back();
     for (const auto& h : spec.hosts)
       if (!h.from && !h.unchanged && !h.away) out.no_way_back.push_back(h.name);

@@ -9,6 +9,7 @@
 
 #include "manifests/release_store.hpp"
 #include "manifests/shared/tree.hpp"
+#include "plans/contract.hpp"
 #include "plans/fleet.hpp"
 #include "plans/host_port.hpp"
 #include "plans/plan.hpp"
@@ -93,6 +94,7 @@ struct PreflightOptions {
   bool hotfix = false, outside_window = false;
   std::string who, why;
   std::vector<Proof> proofs;       // standing ones of the unit, out of the ledger
+  ContractView contract;
   std::vector<std::string> unproven;  // VERSION or UNIT@VERSION, whose way back is not to be walked
   std::optional<Selector> limit;   // only these hosts; the others are owed
   Millis session_establishment{35000};

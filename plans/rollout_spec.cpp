@@ -80,6 +80,12 @@ json::object to_json(const RolloutSpec& s) {
     o["proofs"] = std::move(proofs);
   }
   if (!s.unproven.empty()) o["unproven"] = to_json_array(s.unproven);
+  if (!s.no_return.empty()) o["no_return"] = to_json_array(s.no_return);
+  if (!s.once.empty()) {
+    json::array once;
+    for (const auto& one : s.once) once.push_back(to_json(one));
+    o["once"] = std::move(once);
+  }
   o["proof_valid_ms"] = s.proof_valid.count();
   return o;
 }
@@ -121,6 +127,12 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
       s.proofs.push_back(proof_from_json(proof.get_object()));
     }
   s.unproven = get_strings_or_empty(o, "unproven");
+  s.no_return = get_strings_or_empty(o, "no_return");
+  if (const auto* once = find_array(o, "once"))
+    for (const auto& one : *once) {
+      if (!one.is_object()) throw Error("a `once` of the rollout is not an object");
+      s.once.push_back(once_from_json(one.get_object()));
+    }
   s.proof_valid = Millis(get_int_or(o, "proof_valid_ms", kProofValid.count()));
   return s;
 }

@@ -7,6 +7,7 @@
 
 #include "core/base/json.hpp"
 #include "manifests/shared/messages.hpp"
+#include "plans/once.hpp"
 #include "plans/proof.hpp"
 #include "plans/window.hpp"
 
@@ -50,6 +51,8 @@ struct RolloutSpec {
   std::vector<Proof> proofs;     // of pairs that were proven before this rollout began
   std::vector<std::string> unproven;  // versions whose way back nobody walks: waived by name (--unproven)
   Millis proof_valid = kProofValid;
+  std::vector<std::string> no_return;  // "orders-db:7": what is replaced cannot read that. Nothing is armed, nothing goes back
+  std::vector<OnceSpec> once;          // in order
   std::string who, why;
 
   UnitRef unit_ref() const { return {unit, root}; }

@@ -47,12 +47,30 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
     ++stage.total;
   }
   find_pairs();
+  once.resize(spec_.once.size());
+}
+
+void RolloutState::apply_once(std::string_view kind, const json::object& body) {
+  using Phase = OnceState::Phase;
+  const auto i = get_int_or(body, "once", -1);
+  for (std::size_t n = 0; n < once.size(); ++n) {
+    auto& one = once[n];
+    bool meant = i == static_cast<std::int64_t>(n);
+    if (meant && kind == "once.intent") one.phase = Phase::intended;
+    if (meant && kind == "once.done") one.phase = Phase::done;
+    if (meant && kind == "once.failed") one.phase = Phase::failed;
+    if (meant && kind == "once.unknown") one.phase = Phase::unknown;
+    if (meant && kind == "rollout.approved") one.phase = Phase::done, paused = false;  // a person has looked
+    if (kind == "rollout.retried" && one.waits()) one.phase = Phase::todo;
+    if (kind == "rollout.resumed" && one.waits()) one.phase = Phase::intended;  // `check` is asked again
+    if (meant) one.reason = get_string_or(body, "reason", "");
+  }
 }
 
 void RolloutState::find_pairs() {
   for (int i = 0; i < static_cast<int>(spec_.hosts.size()); ++i) {
     const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
-    if (plan.unchanged || !plan.from || plan.from->manifest == spec_.manifest) continue;
+    if (plan.unchanged || !plan.from || plan.from->manifest == spec_.manifest || !spec_.no_return.empty()) continue;
     if (std::find(spec_.unproven.begin(), spec_.unproven.end(), plan.from->version) != spec_.unproven.end()) continue;
     auto& pair = pairs_[plan.from->manifest];
     pair.from = *plan.from;
@@ -205,6 +223,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
     auto n = get_int_or(b, "stage", -1);
     return n >= 0 && n < static_cast<std::int64_t>(stages_.size()) ? &stages_[static_cast<std::size_t>(n)] : nullptr;
   };
+  if (!once.empty()) apply_once(kind, b);
   if (kind == "rollout.started") {
     began = time;
   } else if (kind == "rollback.proof") {
@@ -247,7 +266,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       auto& host = hosts_[static_cast<std::size_t>(i)];
       if (host.phase == HostPhase::unreachable) --unreachable, move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::unknown) --unreachable, move(i, host.going_back ? HostPhase::returning : HostPhase::activating);
-      else if (host.phase == HostPhase::failed && !host.switched) move(i, HostPhase::waiting);
+      else if (host.phase == HostPhase::failed && (!host.switched || !spec_.no_return.empty())) move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::returned && !rolling_back) move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::stuck) move(i, HostPhase::returning);
     }

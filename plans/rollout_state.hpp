@@ -90,6 +90,7 @@ class RolloutState {
   bool paused = false, aborted = false, rolling_back = false, halted = false;
   std::string pause_why, pause_by;           // by: "person" | "policy" | "signal"
   std::string rollback_why;
+  std::vector<OnceState> once;               // as spec().once
   std::string disproof;                      // a way back was walked and does not work: where, and why
   std::string halt_why;                      // "halted by ana on ops-1 since …"; only `resume` goes on
   int failures = 0;                          // hosts that failed, counted once each; never goes down
@@ -102,11 +103,13 @@ class RolloutState {
 
   void apply(const LedgerEntry& entry);      // entries that do not concern this rollout are ignored
   void set_busy(int host, bool busy);
+  void set_once_busy(int index, bool busy) { once[static_cast<std::size_t>(index)].busy = busy; }
   void note_health(int host, bool healthy);  // during a bake
 
  private:
   void move(int host, HostPhase to);
   void find_pairs();
+  void apply_once(std::string_view kind, const json::object& body);
   RolloutSpec spec_;
   std::vector<HostState> hosts_;
   std::vector<StageState> stages_;

@@ -77,6 +77,13 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
                              format_duration(p.back)),
                  Tone::good};
   }
+  if (kind.starts_with("once.")) {
+    auto what = get_string_or(b, "run", "?");
+    auto by = get_string_or(b, "by", "");
+    if (kind == "once.intent") return Event{"once: running " + what, Tone::active};
+    if (kind == "once.done") return Event{"once: " + what + (by == "check" ? " was done already, its check says" : " done"), Tone::good};
+    return Event{"once: " + what + (kind == "once.failed" ? " failed" : " may or may not have been done") + because(reason), Tone::bad};
+  }
   if (kind == "host.intent" && rehearsal)
     return Event{get_bool_or(b, "forward", true) ? fmt::format("{} rehearsal: forward again to {}", host, release_word(b, "to"))
                                                  : fmt::format("{} rehearsal: back to {}", host, release_word(b, "to")),
@@ -107,9 +114,10 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "rollout.halted") return Event{"halted" + because(why), Tone::bad};
   if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
   if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
+  if (kind == "rollout.approved" && b.contains("once")) return Event{"what was to run once was done, says " + who + because(why), Tone::bold};
   if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + because(why), Tone::bold};
   if (kind == "rollout.aborted") return Event{"aborted by " + who + because(why), Tone::bad};
-  if (kind == "rollout.retried") return Event{"retried by " + who + ": " + compress_hosts(get_strings_or_empty(b, "hosts")), Tone::bold};
+  if (kind == "rollout.retried") return Event{"retried by " + who + because(compress_hosts(get_strings_or_empty(b, "hosts"))), Tone::bold};
   if (kind == "rollout.ended") {
     auto owed = get_strings_or_empty(b, "owed");
     auto outcome = get_string_or(b, "outcome", "?");

@@ -108,7 +108,11 @@ std::vector<std::string> plan_lines(const Preflight& p, const std::string& plan_
   field("plan", plan_name);
   field("budgets", budget_words(spec));
   field("on failure", spec.rollback_on_failure ? "goes back on every host it touched" : "pauses");
-  field("dead-man", fmt::format("a host not confirmed within {} goes back by itself", format_duration(spec.confirm_within)));
+  for (const auto& once : spec.once) field("once", fmt::format("before stage {}, on this machine: {}", once.before, once.text()));
+  if (!spec.no_return.empty())
+    field("no return", fmt::format("PAST {} NOTHING GOES BACK: what is replaced cannot read it; no dead-man switch is armed", join(spec.no_return, ", ")),
+          Tone::bad);
+  else field("dead-man", fmt::format("a host not confirmed within {} goes back by itself", format_duration(spec.confirm_within)));
   field("window", window_words(spec, now));
   field("sends", "at most " + format_size(p.bytes_to_send) + " in all, before compression");
   field("takes", "about " + (p.estimated.count() ? format_duration(p.estimated) : "no time"));

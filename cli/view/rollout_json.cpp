@@ -61,6 +61,7 @@ json::object rollout_json(const RolloutState& s, const Runner& runner, Exit exit
                  {"rollback_why", s.rollback_why},
                  {"failures", s.failures},
                  {"began", format_utc(s.began)}};
+  o["no_return"] = to_json_array(spec.no_return);
   o["unproven"] = to_json_array(spec.unproven);
   json::array proofs;
   for (const auto& [from, pair] : s.pairs())

@@ -146,6 +146,10 @@ Verdict plain_verdict(const RolloutState& s, WallTime now) {
 
 Verdict verdict(const RolloutState& s, WallTime now) {
   auto v = plain_verdict(s, now);
+  if (!s.spec().no_return.empty()) {
+    v.text += fmt::format("; PAST THE POINT OF NO RETURN {}", join(s.spec().no_return, ", "));
+    v.tone = Tone::bad;
+  }
   if (s.spec().unproven.empty()) return v;
   v.text += fmt::format("; THE WAY BACK TO {} IS UNPROVEN", join(s.spec().unproven, ", "));
   v.tone = Tone::bad;
@@ -168,6 +172,10 @@ std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, Wa
   if (v.waiting == Waiting::bake) steps.push_back({"promote " + unit, "ends the bake now"});
   if (v.waiting == Waiting::paused) {
     steps.push_back({"resume " + unit, "goes on"});
+    if (std::any_of(s.once.begin(), s.once.end(), [](const OnceState& one) { return one.waits(); })) {
+      steps.push_back({"approve " + unit, "says that what was to run once was done"});
+      steps.push_back({"retry " + unit, "runs it again"});
+    }
     if (s.count(HostPhase::unreachable) + s.count(HostPhase::failed) > 0)
       steps.push_back({"retry " + unit, "tries hosts again that failed or did not answer"});
     steps.push_back({"abort " + unit, "brings every touched host back"});

@@ -131,6 +131,9 @@ on_failure: pause
 deadman: strong
 spread: 30s
 hotfix_bake: 20s
+proof_expires: 3d
+once: {before: wide, run: [bin/migrate, --to, "7"], check: [bin/migrated], deadline: 20m}
+requires: {fleet: staging, completed: 24h}
 )yaml", fleet);
   CHECK(plan.unit == "storefront");
   REQUIRE(plan.stages.size() == 3);
@@ -157,6 +160,14 @@ hotfix_bake: 20s
   CHECK(plan.demand_strong_deadman);
   CHECK(plan.spread == Millis(30000));
   CHECK(plan.hotfix_bake == Millis(20000));
+  CHECK(plan.proof_expires == Millis(3 * 86400000));
+  REQUIRE(plan.once.size() == 1);
+  CHECK(plan.once[0].stage == 1);
+  CHECK(plan.once[0].run == std::vector<std::string>{"bin/migrate", "--to", "7"});
+  CHECK(plan.once[0].check == std::vector<std::string>{"bin/migrated"});
+  CHECK(plan.once[0].deadline == Millis(1200000));
+  CHECK(plan.completed_elsewhere->fleet == "staging");
+  CHECK(plan.completed_elsewhere->completed == Millis(86400000));
 
   const std::string stages = "stages: [{name: s, hosts: rest}]\n";
   CHECK(decode_plan("p", stages, fleet).window->text() == "mon-fri 09:00-16:00 " + local_timezone());
@@ -186,6 +197,8 @@ TEST_CASE("plan file: mistakes have their place") {
   CHECK(short_mistakes(ok + "window: {hours: \"09:00-09:00\"}\n") ==
         "2:17: a window from a time to the same time never opens; 00:00-24:00 is the whole day\n");
   CHECK(short_mistakes(ok + "window: always\n") == "2:9: expected one of none, found 'always'\n");
+  CHECK(short_mistakes(ok + "once: {before: t, run: [a]}\n") == "2:16: there is no stage 't', did you mean 's'?\n");
+  CHECK(short_mistakes(ok + "once: [{before: s}]\nrequires: {fleet: x}\n") == "2:8: missing key 'run'\n3:11: missing key 'completed'\n");
   CHECK(short_mistakes(ok + "on_failure: rolback\nmax_failures: 0\n") ==
         "2:13: expected one of rollback, pause, found 'rolback', did you mean 'rollback'?\n3:15: expected a number from 1 to 100000\n");
 }

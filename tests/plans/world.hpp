@@ -35,6 +35,7 @@ struct World {
   RolloutSpec spec;
   int most_unconfirmed = 0;
   std::string halt_file;
+  OnceRunner* once = nullptr;
 
   explicit World(int n, int stages = 3) {
     for (int i = 1; i <= n; ++i) names.push_back(fmt::format("web-{:03}", i));
@@ -95,6 +96,7 @@ struct World {
       options.no_wait = no_wait;
       options.take_over = resume;
       options.halt_file = halt_file;
+      options.once = once;
       Engine engine(loop, clock, ledger, *hosts, packs, fleet, release, recorder, options);
       bool over = false;
       auto done = [&](std::exception_ptr e) {
