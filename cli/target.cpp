@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <limits>
 #include <set>
 
 #include "cli/args.hpp"
@@ -134,11 +133,13 @@ std::vector<const Host*> hosts_of_unit(Context& c, const UnitSpec& unit) {
 
 namespace {
 
+constexpr std::size_t kReadAtOnce = 100000;  // entries
+
 void look_at_contract(Context& c, const ReleaseStore& store, const PlanOptions& options, const Prepared& p, ContractView& view) {
   const auto& unit = p.release.manifest.spec;
   if (options.point_of_no_return) view.point_of_no_return = split(*options.point_of_no_return, ',');
   if (options.also_live) view.also_live = split(*options.also_live, ',');
-  if (exists(c.fleet().ledger)) view.live = live_versions(c.entries());
+  if (ledger_exists(c.fleet().ledger)) view.live = live_versions(c.entries());
   if (unit.formats.empty()) return;
   view.others = live_parties(view.live, store, unit.unit, view.unknown);
   UnitRef ref{unit.unit, unit.root};
@@ -159,7 +160,11 @@ void require_completed_elsewhere(Context& c, const CompletedElsewhere& wanted, c
   auto other = load_fleet(other_fleet_file(c.fleet().folder, wanted.fleet));
   const auto& unit = release.manifest.spec;
   std::vector<LedgerEntry> entries;
-  if (exists(other.ledger)) entries = open_sqlite_ledger(other.ledger)->read(0, std::numeric_limits<std::int64_t>::max());
+  if (ledger_exists(other.ledger)) {
+    auto store = open_ledger(other.ledger, kLedgerPatience);
+    for (auto some = store->read(0, kReadAtOnce); !some.empty(); some = store->read(entries.back().seq + 1, kReadAtOnce))
+      entries.insert(entries.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+  }
   auto missing = not_completed(entries, other.name, unit.unit, release.digest, wanted.completed, c.now());
   if (missing)
     throw Error(fmt::format("the plan requires {}@{} to be completed on fleet '{}' first: {}", unit.unit, unit.version, other.name, *missing),
