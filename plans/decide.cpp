@@ -332,6 +332,14 @@ struct Decider {
 
 }  // namespace
 
+std::optional<int> host_of(const NextAction& action) {
+  if (auto* a = std::get_if<StageRelease>(&action)) return a->host;
+  if (auto* a = std::get_if<Activate>(&action)) return a->host;
+  if (auto* a = std::get_if<Resolve>(&action)) return a->host;
+  if (auto* a = std::get_if<GoBack>(&action)) return a->host;
+  return std::nullopt;
+}
+
 Millis health_round_interval(Millis bake) { return std::clamp(bake / 10, Millis(500), Millis(30000)); }
 
 Decision decide(const RolloutState& state, const DecideInput& in) {

@@ -19,6 +19,8 @@ struct CheckHealth { std::vector<int> hosts; };  // one round on hosts of a baki
 struct Record { std::string kind; json::object body; };  // a transition of the rollout itself, to be appended
 using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, RunOnce, CheckHealth, Record>;
 
+std::optional<int> host_of(const NextAction& action);  // that it is about, if it is about one
+
 // Why nothing (more) starts now.
 enum class Waiting { nothing, work, bake, approval, window, paused, halted, ended };
 

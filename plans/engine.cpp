@@ -11,7 +11,6 @@
 #include "plans/once_step.hpp"
 
 namespace ripcord {
-
 Exit exit_for(const RolloutState& state) {
   if (state.ending != Ending::open) return static_cast<Exit>(state.exit_code);
   if (state.halted) return Exit::held;
@@ -128,8 +127,7 @@ struct Engine::Impl {
     if (rehearsal) entry["rehearsal"] = true;
     const auto from = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
     const auto to = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
-    entry["from"] = from;
-    entry["to"] = to;
+    entry["from"] = from, entry["to"] = to;
     co_await append(std::move(entry));
   }
 
@@ -227,29 +225,11 @@ struct Engine::Impl {
 
   // --- a bake's health round ----------------------------------------------------------------------------------------------------
   Task<> check_host(int host) {
-    json::object entry;
-    bool counted = true;
-    try {
-      UnitRef unit = state->spec().unit_ref();
-      HealthReport report = co_await ports.port(plan(host).name).health(std::move(unit));
-      state->note_health(host, report.healthy);
-      if (!report.healthy)
-        entry = {{"kind", "host.unhealthy"}, {"host", plan(host).name}, {"reason", "unhealthy while baking: " + report.detail},
-                 {"failed_step", report.failed_step}, {"output", report.output}, {"log_tail", report.log_tail}};
-    } catch (const LinkError& e) {
-      if (e.fault() == LinkFault::ours) {
-        counted = false;
-        stop(e.message(), "policy");
-      } else {
-        state->note_health(host, false);
-        entry = {{"kind", "host.unreachable"}, {"host", plan(host).name}, {"reason", "while baking: " + e.message()}, {"name", e.name()}};
-      }
-    } catch (const HostRefusal& e) {
-      state->note_health(host, false);
-      entry = {{"kind", "host.unhealthy"}, {"host", plan(host).name}, {"reason", e.message()}};
-    }
+    StepResult look = co_await health_step(ports.port(plan(host).name), state->spec().unit_ref(), plan(host).name);
+    if (look.controller_fault) stop(look.why, "policy");
+    else state->note_health(host, look.entry.empty());
     const auto& h = state->hosts()[static_cast<std::size_t>(host)];
-    if (counted && h.health_misses >= kHealthMisses) co_await append(std::move(entry));
+    if (!look.controller_fault && h.health_misses >= kHealthMisses) co_await append(std::move(look.entry));
     state->set_busy(host, false);
   }
 
@@ -271,14 +251,6 @@ struct Engine::Impl {
   }
 
   // --- the loop -----------------------------------------------------------------------------------------------------------------
-  static std::optional<int> host_of(const NextAction& action) {
-    if (auto* a = std::get_if<StageRelease>(&action)) return a->host;
-    if (auto* a = std::get_if<Activate>(&action)) return a->host;
-    if (auto* a = std::get_if<Resolve>(&action)) return a->host;
-    if (auto* a = std::get_if<GoBack>(&action)) return a->host;
-    return std::nullopt;
-  }
-
   // Starts what decide asked for; the records are awaited, so that the next decision sees them.
   Task<> perform(Decision d) {
     for (auto& action : d.actions) {
@@ -396,11 +368,7 @@ Engine::Engine(Loop& loop, Clock& clock, Ledger& ledger, HostPorts& ports, PackS
 Engine::~Engine() = default;
 
 Task<Exit> Engine::start(RolloutSpec spec, std::int64_t epoch_at_least) {
-  json::object first{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
-  if (spec.hotfix) first["hotfix"] = true;
-  if (spec.outside_window) first["outside_window"] = true;
-  if (!spec.no_return.empty()) first["no_return"] = to_json_array(spec.no_return);
-  if (!spec.unproven.empty()) first["unproven"] = to_json_array(spec.unproven);
+  json::object first = started_entry(spec);
   impl_->synced = impl_->ledger.store().size() - 1;
   impl_->state.emplace(std::move(spec));
   co_return co_await impl_->begin(epoch_at_least, std::move(first));

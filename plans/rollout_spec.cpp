@@ -137,6 +137,15 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
   return s;
 }
 
+json::object started_entry(const RolloutSpec& spec) {
+  json::object o{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
+  if (spec.hotfix) o["hotfix"] = true;
+  if (spec.outside_window) o["outside_window"] = true;
+  if (!spec.no_return.empty()) o["no_return"] = to_json_array(spec.no_return);
+  if (!spec.unproven.empty()) o["unproven"] = to_json_array(spec.unproven);
+  return o;
+}
+
 std::string new_rollout_id(WallTime now) {
   auto t = format_utc(now);  // 2026-11-20T12:00:00.123Z
   return fmt::format("r-{}{}{}-{}{}{}-{}", t.substr(0, 4), t.substr(5, 2), t.substr(8, 2), t.substr(11, 2), t.substr(14, 2),

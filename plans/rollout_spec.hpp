@@ -60,6 +60,7 @@ struct RolloutSpec {
 
 json::object to_json(const RolloutSpec& spec);
 RolloutSpec rollout_spec_from_json(const json::object& o);
+json::object started_entry(const RolloutSpec& spec);  // the ledger's `rollout.started`; what overrides a rule is said on top
 std::string new_rollout_id(WallTime now);
 std::string new_op_id();
 

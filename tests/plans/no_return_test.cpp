@@ -103,7 +103,7 @@ TEST_CASE("completed elsewhere: the same manifest, for long enough, whatever cam
   CHECK(asked(Millis(0)) == "this very release of storefront was not completed on fleet 'staging' yet");
   REQUIRE(w.run(false).exit == Exit::done);
   CHECK_FALSE(asked(Millis(0)));
-  CHECK(asked(Millis(3600000)).value_or("") == "this very release of storefront ran on fleet 'staging' for 0s, and 1h are asked for");
+  CHECK(asked(Millis(3600000)).value_or("") == "this very release of storefront ran on fleet 'staging' for 0ms, and 1h are asked for");
   w.clock.advance(Millis(7200000));
   CHECK_FALSE(asked(Millis(3600000)));
   LedgerEntry back;

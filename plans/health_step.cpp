@@ -1,0 +1,21 @@
+#include "plans/host_steps.hpp"
+
+namespace ripcord {
+
+Task<StepResult> health_step(HostPort& port, UnitRef unit, std::string host) {
+  StepResult r;
+  try {
+    HealthReport report = co_await port.health(std::move(unit));
+    if (!report.healthy)
+      r.entry = {{"kind", "host.unhealthy"}, {"host", host}, {"reason", "unhealthy while baking: " + report.detail},
+                 {"failed_step", report.failed_step}, {"output", report.output}, {"log_tail", report.log_tail}};
+  } catch (const LinkError& e) {
+    if (e.fault() == LinkFault::ours) r.controller_fault = true, r.why = e.message();
+    else r.entry = {{"kind", "host.unreachable"}, {"host", host}, {"reason", "while baking: " + e.message()}, {"name", e.name()}};
+  } catch (const HostRefusal& e) {
+    r.entry = {{"kind", "host.unhealthy"}, {"host", host}, {"reason", e.message()}};
+  }
+  co_return r;
+}
+
+}  // namespace ripcord
