@@ -28,12 +28,17 @@ ssize_t read_some(int fd) {
 }  // namespace
 
 std::optional<Digest> hash_file(int fd) {
+  return hash_file(fd, [](std::size_t) { return true; });
+}
+
+std::optional<Digest> hash_file(int fd, const std::function<bool(std::size_t)>& after) {
   Sha256 hash;
   while (true) {
     ssize_t n = read_some(fd);
     if (n < 0) return std::nullopt;
     if (n == 0) return hash.finish();
     hash.update({chunk(), static_cast<std::size_t>(n)});
+    if (!after(static_cast<std::size_t>(n))) return errno = ECANCELED, std::nullopt;
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -124,10 +125,22 @@ StatCache load_stat_cache(const UnitLayout& unit, const StoredRelease& release) 
 }
 
 void distrust(const UnitLayout& unit, const StoredRelease& release, std::size_t entry) {
+  note_hashed(unit, release, {{entry, StatEntry{}}});
+}
+
+void note_hashed(const UnitLayout& unit, const StoredRelease& release, const std::map<std::size_t, StatEntry>& entries) {
+  auto folder = unit.metadata_of(release.id.folder());
+  Fd lock(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));  // sessions beside us read, change and write it as well
+  if (!lock && errno == ENOENT) return;  // the release went away
+  if (!lock || ::flock(lock.get(), LOCK_EX) != 0) throw host_os_error("lock", folder, errno);
   auto cache = load_stat_cache(unit, release);
-  if (entry >= cache.size() || cache[entry] == StatEntry{}) return;
-  cache[entry] = {};
-  write_own_file(unit.metadata_of(release.id.folder()) + "/stat", encode_stat_file(cache, release.id.tree));
+  bool changed = false;
+  for (const auto& [index, stat] : entries) {
+    if (index >= cache.size() || cache[index] == stat) continue;
+    cache[index] = stat;
+    changed = true;
+  }
+  if (changed) write_own_file(folder + "/stat", encode_stat_file(cache, release.id.tree));
 }
 
 std::string write_metadata(const UnitLayout& unit, const MetadataParts& parts, bool fsync_each) {

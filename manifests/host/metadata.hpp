@@ -38,6 +38,10 @@ IdFile decode_id_file(std::string_view text);  // Error
 StatCache load_stat_cache(const UnitLayout& unit, const StoredRelease& release);
 // Forgets what is known about one file, so that it is hashed wherever it counts: its content did not match its stat.
 void distrust(const UnitLayout& unit, const StoredRelease& release, std::size_t entry);
+// Notes what was learned about entries when they were hashed: their stat when they are right, zeros when they are not. Entries that
+// are right must not have been changed within the last kSameTick, or a change in the same clock tick could hide behind it.
+void note_hashed(const UnitLayout& unit, const StoredRelease& release, const std::map<std::size_t, StatEntry>& entries);
+inline constexpr std::uint64_t kSameTickNs = 2'000'000'000;  // the coarsest file systems count in two seconds
 
 // Writes the metadata as `<metadata>/.staging-<folder>-<random>` and returns that name. Durable only with fsync_each.
 struct MetadataParts {

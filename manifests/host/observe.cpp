@@ -57,7 +57,7 @@ void look_at_space(const UnitLayout& unit, Observation& o) {
 
 HelloReply hello(const HostContext& host, const std::string& deadman) {
   HelloReply h;
-  h.features = {"stage", "activate", "fetch", "journal", "halt"};
+  h.features = {"stage", "activate", "fetch", "journal", "halt", "scan"};
   h.host_id = host.host_id();
   h.boot_id = host.boot_id;
   h.arch = host.arch;

@@ -180,6 +180,12 @@ void restore_placed(const std::vector<PlacedWay>& ways) {
   sync_folders(folders);
 }
 
+std::vector<PlacedExpectation> expected_placed(const ReleaseContext& release) {
+  std::vector<PlacedExpectation> out;
+  for (const auto& file : release.spec.files) out.push_back({target_of(release, file), &source_of(release, file), file.mode, owner_of(file)});
+  return out;
+}
+
 std::vector<PlacedWay> ways_of(const std::vector<Placement>& plan) {
   std::vector<PlacedWay> out;
   for (const auto& p : plan) out.push_back(p.way);

@@ -26,6 +26,15 @@ void switch_placed(const std::vector<Placement>& plan);
 // The way back: old bytes renamed in, files that did not exist removed; idempotent. Allocates nothing.
 void restore_placed(const std::vector<PlacedWay>& ways);
 
+// What the release says lies where, for whoever only looks. HostFailure no_user, bad_path.
+struct PlacedExpectation {
+  std::string path;
+  const TreeEntry* source;  // of the release that was asked
+  unsigned mode;
+  UserIds owner;
+};
+std::vector<PlacedExpectation> expected_placed(const ReleaseContext& release);
+
 std::vector<PlacedWay> ways_of(const std::vector<Placement>& plan);
 json::array to_json(const std::vector<Placement>& plan);       // for the INTENT record: [{"path","existed","comes"}]
 std::vector<Placement> placements_of(const json::object& intent);  // and back, to go on after a crash: without `file`

@@ -11,12 +11,13 @@
 #include "manifests/host/fetch.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/observe.hpp"
+#include "manifests/host/scan.hpp"
 
 namespace ripcord {
 namespace {
 
 constexpr std::array<std::string_view, 8> kWriting{"stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt"};
-constexpr std::array<std::string_view, 6> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt"};
+constexpr std::array<std::string_view, 7> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt", "scan"};
 constexpr std::array<std::string_view, 2> kOfTheHost{"halt", "unhalt"};  // not of one unit, and never held up by one
 
 template <std::size_t N>
@@ -129,7 +130,20 @@ void Requests::before(HostContext& host, const std::string& name, const json::ob
     recovered_ = true;
     if (!recover(host).empty()) host.event("recovered");
   }
+  if (name == "scan") return;  // of many units, each looked at by itself
   execute_overdue(host, unit_of(request));
+}
+
+// A unit whose journal cannot be read has nothing overdue that could be executed: the scan says what is wrong with it.
+static json::object scan_units(HostContext& host, const json::object& request) {
+  auto wanted = read([&] { return scan_request_from_json(request); });
+  for (const auto& unit : wanted.units) {
+    try {
+      execute_overdue(host, unit);
+    } catch (const HostFailure&) {
+    }
+  }
+  return to_json(scan(host, wanted));
 }
 
 json::object Requests::answer(HostContext& host, const std::string& name, const json::object& request, const PackParts& parts,
@@ -139,6 +153,7 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
   if (name == "bye") return {};
   if (name == "halt") return halt(host, request);
   if (name == "unhalt") return unhalt(host);
+  if (name == "scan") return scan_units(host, request);
   auto ref = unit_of(request);
   if (name == "observe") {
     auto verify = read([&] { return verify_from_text(get_string_or(request, "verify", "none")); });

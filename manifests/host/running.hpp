@@ -13,7 +13,16 @@ struct RunningRule {
   std::uint64_t not_before = 0;  // ProcessId::start at the switch; 0: of another boot, or not known
   bool restarted_all = true;     // false: some services were only reloaded or left alone (on_config_change): their processes may be
                                  // older than the switch and lie in another release of the unit
+  bool replaced_too = false;     // also find processes whose executable was replaced under them (drift scans)
 };
+
+struct ProcessFinding {
+  enum class Kind { not_running, other_release, deleted_binary, not_restarted } kind;
+  std::string what;  // masked
+};
+std::string_view to_text(ProcessFinding::Kind kind);
+// Everything that is wrong with the unit's processes; empty: they run this release.
+std::vector<ProcessFinding> running_findings(const ReleaseContext& release, const RunningRule& rule);
 
 // By the unit's `running:`; a unit without services passes. step "running", and the output says which process, and where it lies.
 StepOutcome check_running(const ReleaseContext& release, const RunningRule& rule);

@@ -1,0 +1,122 @@
+#include "plans/drift_intent.hpp"
+
+#include "core/base/error.hpp"
+
+namespace ripcord {
+namespace {
+
+using Standing = Intent::Standing;
+
+std::string folder_of(const std::optional<ReleaseId>& release) { return release ? release->folder() : ""; }
+
+class Fold {
+ public:
+  void apply(const LedgerEntry& e) {
+    const auto& b = e.body;
+    auto kind = get_string_or(b, "kind", ""), rollout = get_string_or(b, "rollout", "");
+    if (kind == "rollout.started") {
+      open_.insert_or_assign(rollout, RolloutState(rollout_spec_from_json(get_object(b, "spec"))));
+      remember(open_.at(rollout).spec());
+    }
+    if (kind == "rollback.host") return went_back(b, e.seq);
+    auto found = open_.find(rollout);
+    if (found == open_.end()) return;
+    auto& state = found->second;
+    state.apply(e);
+    if (kind.starts_with("host.")) {
+      auto& intent = intents_[state.spec().unit][get_string_or(b, "host", "")];
+      intent.seq = e.seq;
+      left_alone_.erase({rollout, get_string_or(b, "host", "")});
+    }
+    bool ended = state.ending != Ending::open;
+    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i) settle(state, i, ended);
+    if (ended) open_.erase(found);
+  }
+
+  Intents result() { return std::move(intents_); }
+
+ private:
+  void remember(const RolloutSpec& spec) {
+    for (const auto& h : spec.hosts) {
+      manifests_[{spec.unit, h.to.folder()}] = h.to.manifest;
+      if (h.from) manifests_[{spec.unit, h.from->folder()}] = h.from->manifest;
+    }
+  }
+
+  void put(const std::string& unit, const std::string& host, Standing standing, const std::string& folder, std::string reason) {
+    auto& intent = intents_[unit][host];
+    intent.standing = standing;
+    intent.folder = folder;
+    auto known = manifests_.find({unit, folder});
+    intent.manifest = known == manifests_.end() ? Digest{} : known->second;
+    intent.reason = std::move(reason);
+  }
+
+  // What one host of a rollout should run now, by where the rollout stands with it.
+  void settle(const RolloutState& state, int index, bool ended) {
+    const auto& spec = state.spec();
+    const auto& plan = spec.hosts[static_cast<std::size_t>(index)];
+    const auto& host = state.hosts()[static_cast<std::size_t>(index)];
+    if (left_alone_.contains({spec.id, plan.name})) return;
+    auto from = folder_of(plan.from), to = plan.to.folder();
+    auto say = [&](Standing standing, const std::string& folder) {
+      put(spec.unit, plan.name, standing, folder, standing == Standing::failed || standing == Standing::away ? host.reason : "");
+      auto& intent = intents_[spec.unit][plan.name];
+      intent.rollout = spec.id;
+      intent.root = spec.root;
+    };
+    switch (host.phase) {
+      case HostPhase::confirmed: return say(Standing::settled, to);
+      case HostPhase::returned: return say(Standing::settled, from);
+      case HostPhase::activating:
+      case HostPhase::returning: return say(ended ? Standing::failed : Standing::moving, ended && state.ending != Ending::completed ? from : to);
+      default: break;
+    }
+    if (!ended) {
+      bool untouched = host.phase == HostPhase::waiting || host.phase == HostPhase::staged || (host.phase == HostPhase::unreachable && !host.switched);
+      return say(untouched ? Standing::settled : Standing::moving, untouched ? from : to);
+    }
+    bool wanted = state.ending == Ending::completed;  // else: everything was to be as before
+    switch (host.phase) {
+      case HostPhase::failed: return say(wanted || host.switched ? Standing::failed : Standing::settled, wanted ? to : from);
+      case HostPhase::stuck: return say(Standing::failed, wanted ? to : from);
+      case HostPhase::unknown: return say(Standing::away, wanted ? to : from);
+      default: return say(wanted ? Standing::away : Standing::settled, wanted ? to : from);
+    }
+  }
+
+  // The rip cord moved it, whatever a rollout wanted.
+  void went_back(const json::object& b, std::int64_t seq) {
+    auto unit = get_string_or(b, "unit", ""), host = get_string_or(b, "host", ""), result = get_string_or(b, "result", "");
+    auto after = get_string_or(b, "after", ""), detail = get_string_or(b, "detail", "");
+    auto known = intents_[unit].find(host);
+    if (known == intents_[unit].end() && result != "returned") return;
+    std::string folder = known == intents_[unit].end() ? "" : known->second.folder;
+    if (result == "returned") put(unit, host, Standing::settled, after == "nothing" ? "" : after, "");
+    else if (result == "unreachable") put(unit, host, Standing::away, folder, "it did not answer when the rip cord was pulled: " + detail);
+    else if (result != "unchanged") put(unit, host, Standing::failed, folder, detail);
+    auto& intent = intents_[unit][host];
+    intent.seq = seq;
+    if (result == "unchanged") return;
+    intent.rollout = get_string_or(b, "op", intent.rollout);
+    for (const auto& [id, state] : open_)
+      if (state.spec().unit == unit) left_alone_.emplace(id, host);
+  }
+
+  Intents intents_;
+  std::map<std::string, RolloutState> open_;
+  std::map<std::pair<std::string, std::string>, Digest> manifests_;           // (unit, folder)
+  std::set<std::pair<std::string, std::string>> left_alone_;                  // (rollout, host): a rollback has moved it since
+};
+
+}  // namespace
+
+std::string Intent::version() const { return folder.substr(0, folder.rfind('-')); }
+
+Intents fold_intents(const std::vector<LedgerEntry>& entries) {
+  Fold fold;
+  for (const auto& e : entries) fold.apply(e);
+  return fold.result();
+}
+
+}  // namespace ripcord
