@@ -25,6 +25,7 @@ struct CommandInfo {
   std::string details;  // `ripcord help NAME`
   std::unique_ptr<Command> (*make)();
   bool writes_file = false;  // -o may name a file
+  std::string format{};      // one that only this command has, for -o
 };
 
 const std::vector<CommandInfo>& commands();
@@ -35,6 +36,7 @@ std::unique_ptr<Command> make_init();
 std::unique_ptr<Command> make_validate();
 std::unique_ptr<Command> make_hosts();
 std::unique_ptr<Command> make_doctor();
+std::unique_ptr<Command> make_drift();
 std::unique_ptr<Command> make_seal();
 std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_show();

@@ -46,6 +46,7 @@ class Context {
   const std::string& machine() const { return machine_; }
   // For -o FILE of the commands that write one.
   std::optional<std::string> output_file;
+  std::string special_format;  // -o named the format that only this command has
 
   // "ripcord -f demo/fleet.yaml resume storefront": what a person can paste.
   std::string command(const std::string& words) const;

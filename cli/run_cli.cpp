@@ -54,10 +54,14 @@ const CommandInfo& find_command(const std::string& word) {
 }
 
 // -o is a format; for the commands that write a file it may name that file instead.
-void apply_output(const GlobalOptions& o, const CommandInfo& info, Output& out, std::optional<std::string>& file) {
+void apply_output(const GlobalOptions& o, const CommandInfo& info, Output& out, Context& context) {
   if (set_format(o.output, out)) return;
+  if (!info.format.empty() && o.output == info.format) {
+    context.special_format = o.output;
+    return;
+  }
   if (info.writes_file && o.output.find_first_of("./") != std::string::npos) {
-    file = o.output;
+    context.output_file = o.output;
     return;
   }
   auto near = did_you_mean(o.output, {"text", "json", "jsonl"});
@@ -100,7 +104,7 @@ Exit dispatch(std::vector<std::string> words, Output& out) {
   }
   out.quiet = options.quiet;
   Context context(options, out);
-  apply_output(options, info, out, context.output_file);
+  apply_output(options, info, out, context);
   require_positionals(own, word);
   return command->run(context);
 }

@@ -23,13 +23,17 @@ class Fold {
     if (found == open_.end()) return;
     auto& state = found->second;
     state.apply(e);
-    if (kind.starts_with("host.")) {
-      auto& intent = intents_[state.spec().unit][get_string_or(b, "host", "")];
-      intent.seq = e.seq;
-      left_alone_.erase({rollout, get_string_or(b, "host", "")});
-    }
     bool ended = state.ending != Ending::open;
-    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i) settle(state, i, ended);
+    if (kind.starts_with("host.")) {
+      auto host = get_string_or(b, "host", "");
+      int i = state.index(host);
+      if (i < 0) return;
+      left_alone_.erase({rollout, host});
+      settle(state, i, ended);
+      intents_[state.spec().unit][host].seq = e.seq;
+    } else if (kind.starts_with("rollout.")) {
+      for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i) settle(state, i, ended);
+    }
     if (ended) open_.erase(found);
   }
 

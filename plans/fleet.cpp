@@ -12,6 +12,7 @@
 #include "core/net/yaml.hpp"
 #include "plans/fleet_hosts.hpp"
 #include "plans/inventory.hpp"
+#include "plans/persistence.hpp"
 
 namespace ripcord {
 namespace {
@@ -122,6 +123,17 @@ Fleet decode(YamlFile& file, const std::string& path) {
     if (auto local = root.get("local")) {
       fleet.local_dir = resolved_or(local.get("dir"), fleet.folder, fleet.local_dir);
       local.close();
+    }
+    if (auto drift = root.get("drift")) {
+      if (auto v = drift.get("persist")) {
+        fleet.drift_persist = v.string();
+        try {
+          Persistence::parse(fleet.drift_persist);
+        } catch (const Error& e) {
+          v.error(e.message());
+        }
+      }
+      drift.close();
     }
     auto on_hosts = decode_ssh(root.get("ssh"), fleet);
     auto labels = root.get("labels");

@@ -34,6 +34,7 @@ struct Fleet {
   std::string ledger, store;       // resolved; default <folder>/.ripcord/ledger.db and <folder>/.ripcord/store
   std::string local_dir;           // local fleets: a folder a host
   SshDefaults ssh;
+  std::string drift_persist = "1 of 1";  // a finding alerts when it was there in k of the last n scans
   std::vector<std::string> datacenters;  // in file order
   std::vector<Host> hosts;               // in file order, ranges expanded
 

@@ -14,9 +14,9 @@ struct FileToHash {
   std::uint64_t size = 0;   // expected, to share the work out
   // What came of it:
   int error = 0;            // errno, when it could not be read
-  Digest digest;
+  Digest digest{};
   struct stat before {}, after {};  // alike: nobody wrote meanwhile, as far as the file system tells
-  std::vector<std::string> powers;  // extended attributes that give a file what its mode does not show
+  std::vector<std::string> powers{};  // extended attributes that give a file what its mode does not show
 };
 
 // Fills `files` in. `folder` must be a real one (HostFailure). False: the pace's asker lost interest, and the rest was left out.

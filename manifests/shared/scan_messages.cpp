@@ -53,6 +53,7 @@ static void fields(auto& f, Of<ScanReport> auto& r) {
   f.maybe("others", r.others);
   f.maybe("findings", r.findings);
   f.maybe("logins", r.logins);
+  f.need("wall_ms", r.wall_ms);
 }
 
 // A host that sends more than it may is not believed: what it says is kept and shown.
