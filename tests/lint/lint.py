@@ -8,6 +8,8 @@ import os
 import re
 import sys
 
+import schemas
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRODUCT = ("core", "manifests", "plans", "cli")
 HOST = ("core/base/", "manifests/shared/", "manifests/host/")  # what the program on hosts is made of
@@ -226,6 +228,12 @@ def main():
             print(f"  the rule finds fault with: {code!r}")
         for path, line, what in findings:
             print(f"  {path}:{line}: {what}")
+    for name in () if wanted else ("fleet", "unit", "plan"):
+        wrong = schemas.findings(ROOT, name)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(("FAILED  " if wrong else "ok      ") + f"docs/schema/{name}.schema.json says what the example says")
+        for what in wrong:
+            print(f"  {what}")
     print(f"test cases: {passed + failed} | {passed} passed | {failed} failed")
     return 1 if failed or not passed else 0
 
