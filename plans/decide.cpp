@@ -215,8 +215,9 @@ struct Decider {
     const auto& s = stage(now);
     const auto& ss = stage_spec(now);
     if (window_closed()) return;
-    // Hosts activated and not known to be well, here and in all stages: the blast radius (promise 9).
-    int open = s.in(HostPhase::activating) + s.in(HostPhase::unknown) + s.in(HostPhase::returning);
+    // Hosts activated and not known to be well: the blast radius (promise 9). One that is unknown has had its dead-man's deadline: it
+    // went back by itself or stands still. It counts against max_unreachable, and no longer holds up the others.
+    int open = s.in(HostPhase::activating) + s.in(HostPhase::returning);
     for (HostPhase p : {HostPhase::staged, HostPhase::confirmed}) open += s.in(p) - static_cast<int>(s.idle[at(p)].size());  // intent on its way
     for (const auto& action : out.actions) open += std::holds_alternative<GoBack>(action);
     for (int i : s.idle[at(HostPhase::failed)]) open += host(i).switched;
@@ -283,12 +284,20 @@ struct Decider {
     const auto& s = stage(now);
     auto deadline = s.last_progress + std::max(spec().progress_deadline, spec().confirm_within + Millis(10000));
     if (in.now >= deadline && out.actions.empty()) {
-      auto why = fmt::format("no host of stage {} made progress for {}", stage_spec(now).name, format_duration(in.now - s.last_progress));
+      auto why = fmt::format("no host of stage {} made progress for {}{}", stage_spec(now).name, format_duration(in.now - s.last_progress), who_is_at_it(now));
       if (spec().rollback_on_failure) return record("rollout.rolling_back", {{"why", why}});
       return record("rollout.paused", {{"by", "policy"}, {"why", why}});
     }
     wake(deadline);
     wait(Waiting::work, fmt::format("activating in {}", stage_spec(now).name));
+  }
+
+  std::string who_is_at_it(int now) const {
+    std::vector<std::string> names;
+    for (int i = 0; i < static_cast<int>(state.hosts().size()) && names.size() < 5; ++i)
+      if (plan(i).stage == now && (host(i).phase == HostPhase::activating || host(i).phase == HostPhase::unknown || host(i).phase == HostPhase::returning))
+        names.push_back(fmt::format("{} is {}", plan(i).name, to_text(host(i).phase)));
+    return names.empty() ? "" : ": " + join(names, ", ");
   }
 
   void finish_stage(int now) {
@@ -298,6 +307,9 @@ struct Decider {
       return record("rollout.paused", {{"by", "policy"},
                                        {"why", fmt::format("no host of stage {} runs {}{}", ss.name, spec().version,
                                                            first_reason(HostPhase::unreachable, HostPhase::failed))}});
+    // A host's last entry may be folded before its task has ended: only when all are idle is it seen who runs what.
+    if (static_cast<int>(s.idle[at(HostPhase::confirmed)].size()) < s.in(HostPhase::confirmed))
+      return wait(Waiting::work, fmt::format("activating in {}", ss.name));
     bool changed = false;
     for (int i : s.idle[at(HostPhase::confirmed)]) changed = changed || !plan(i).unchanged;
     if (ss.bake.count() > 0 && !s.promoted && changed) return record("stage.baking", {{"stage", now}});

@@ -199,6 +199,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       if (host.phase != HostPhase::unknown) ++unreachable;
       host.reason = get_string_or(b, "reason", "");
       move(i, HostPhase::unknown);
+      stage.last_progress = time;  // the others go on
     } else if (kind == "host.returned") {
       host.switched = false;
       host.walked = rehearsal;

@@ -95,6 +95,43 @@ TEST_CASE("a host cut off after its switch is unknown, goes back by itself, and 
   w.check_honest();
 }
 
+TEST_CASE("a host that died in its activation is owed once its deadline has passed; it does not hold up the hosts behind it") {
+  World w(20, 2);
+  w.hosts->host("web-002").faults.dies_after_switch = true;
+  auto life = w.run(false);
+  INFO(life.error);
+  CHECK(life.exit == Exit::unreachable);
+  CHECK(w.state().ending == Ending::completed);
+  CHECK(w.running("2.0") == 19);
+  CHECK(w.most_unconfirmed <= 4);
+}
+
+TEST_CASE("a bake is not skipped because a host's entry is seen before its task has ended") {
+  World w(2, 2);
+  w.spec.unproven = {"1.0"};
+  RolloutState state(w.spec);
+  auto at = [](std::string kind, json::object more) {
+    LedgerEntry entry;
+    entry.body = std::move(more);
+    entry.body["kind"] = kind, entry.body["rollout"] = "r-test", entry.body["time"] = format_utc(kNoon);
+    return entry;
+  };
+  state.apply(at("stage.started", {{"stage", 0}}));
+  state.apply(at("host.staged", {{"host", "web-001"}}));
+  state.set_busy(0, true);
+  state.apply(at("host.intent", {{"host", "web-001"}, {"op", "o-1"}, {"forward", true}}));
+  state.apply(at("host.confirmed", {{"host", "web-001"}, {"op", "o-1"}}));
+  DecideInput in;
+  in.now = kNoon;
+  for (const auto& action : decide(state, in).actions)
+    if (auto* record = std::get_if<Record>(&action)) CHECK(record->kind != "stage.passed");
+  state.set_busy(0, false);
+  bool bakes = false;
+  for (const auto& action : decide(state, in).actions)
+    if (auto* record = std::get_if<Record>(&action)) bakes = bakes || record->kind == "stage.baking";
+  CHECK(bakes);
+}
+
 TEST_CASE("a host without space fails without having been touched") {
   World w(12);
   w.hosts->host("web-001").faults.stage_refuses = true;
