@@ -5,8 +5,10 @@
 #include "cli/confirm.hpp"
 #include "cli/halted.hpp"
 #include "cli/rollout_run.hpp"
+#include "cli/set_aside.hpp"
 #include "cli/target.hpp"
 #include "cli/view/plan_words.hpp"
+#include "cli/view/words.hpp"
 #include "core/base/files.hpp"
 
 namespace ripcord::cli {
@@ -93,7 +95,20 @@ class Apply : public Command {
     report_findings(c, p.preflight);
     confirm(c, confirmation_, "roll out " + plan_in_short(p.preflight) + "?", true);
     if (out.text() && !out.quiet) out.print("");
+    if (p.set_aside) set_aside_changed(c, p);
     return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
+  }
+
+  // Releases that somebody edited, on hosts that this rollout is about to change. One that stays damaged stops the rollout.
+  static void set_aside_changed(Context& c, const Prepared& p) {
+    std::vector<DamagedRelease> damaged;
+    const auto& unit = p.release.manifest.spec;
+    for (const auto& l : p.looks)
+      if (l.look && l.look->unit.tree_state == "damaged" && l.look->unit.running) damaged.push_back({l.host->name, {unit.unit, unit.root}, *l.look->unit.running});
+    auto failed = set_aside(c, damaged);
+    if (!failed.empty())
+      throw Error(fmt::format("the running release could not be put right on {}", compress_hosts(failed)),
+                  "nothing was switched; `ripcord drift` says what is wrong there, and --limit leaves hosts out", Exit::refused);
   }
 
   std::string target_;

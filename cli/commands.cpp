@@ -42,9 +42,9 @@ const std::vector<CommandInfo>& commands() {
       {"hosts", G::looking, "[--limit SELECTOR] [--unit UNIT]", "every host: what it runs, and whether it answers", "", make_hosts},
       {"show", G::looking, "UNIT[@VERSION] | HOST | ROLLOUT", "one release, host or rollout in detail", "", make_show},
       {"logs", G::looking, "UNIT [HOST]", "output kept of the steps that failed", "", make_logs},
-      {"drift", G::looking, "[accept ID...] [options]", "which hosts are no longer what the ledger says, and why",
+      {"drift", G::looking, "[repair [ID|HOST...] | accept ID...] [options]", "which hosts are no longer what the ledger says, and why",
        "Reads only. Silent with exit 0 when all is well; else the findings, and exit 2 (drift), 4 (hosts did not answer or are owed) or\n"
-       "9 (trust). -o nagios prints one line with a plugin's exit codes. For cron: docs/drift.md.",
+       "9 (trust). `drift repair` brings hosts back: staged, verified, health-checked and armed as in a rollout. -o nagios prints one line with a plugin's exit codes. For cron: docs/drift.md.",
        make_drift, false, "nagios"},
       {"doctor", G::looking, "[--limit SELECTOR]", "check this machine and every host, with the cure", "", make_doctor},
 

@@ -28,7 +28,7 @@ std::string date(const std::string& text) {
 class Drift : public Command {
  public:
   void declare(Arguments& a) override {
-    a.positionals("ACTION", words_, "nothing: scan; accept ID...: these findings are wanted until --until");
+    a.positionals("ACTION", words_, "none: scan; repair [ID|HOST...]: bring them back; accept ID...: wanted until --until");
     a.value("--limit", options_.limit, "SELECTOR", "only these hosts");
     a.value("--unit", options_.unit, "UNIT", "only this unit; else every one that the ledger knows");
     a.flag("--full", options_.manners.full, "read and hash every byte; else only files that the file system says have changed");
@@ -42,7 +42,8 @@ class Drift : public Command {
     a.flag("--normal-priority", normal_, "without nice 19 and idle I/O on the hosts");
     a.value("--within", within_, "DURATION", "a host that is not done by then counts as unreachable (else 10m, --full 1h)");
     a.value("--until", until_, "DATE", "accept: that day included");
-    a.value("-m,--message", message_, "WHY", "accept: why; goes into the ledger");
+    a.value("-m,--message", message_, "WHY", "accept, repair: why; goes into the ledger");
+    confirmation_.declare(a, true);
   }
 
   Exit run(Context& c) override {
@@ -64,8 +65,12 @@ class Drift : public Command {
 
  private:
   Exit act(Context& c) {
+    if (words_[0] == "repair") {
+      read_options();
+      return repair_drift(c, options_, {words_.begin() + 1, words_.end()}, confirmation_, message_.value_or("drift repair"));
+    }
     if (words_[0] != "accept") {
-      auto near = did_you_mean(words_[0], {"accept"});
+      auto near = did_you_mean(words_[0], {"accept", "repair"});
       throw Error(fmt::format("drift has no action '{}'{}", escape_terminal(words_[0]), near ? fmt::format(", did you mean '{}'?", *near) : ""),
                   "`ripcord help drift` lists them", Exit::usage);
     }
@@ -99,6 +104,7 @@ class Drift : public Command {
   std::vector<std::string> words_;
   DriftOptions options_;
   std::optional<std::string> persist_, splay_, textfile_, max_rate_, threads_, within_, until_, message_;
+  Confirmation confirmation_;
   bool normal_ = false;
 };
 

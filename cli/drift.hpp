@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/confirm.hpp"
 #include "cli/context.hpp"
 #include "core/base/files.hpp"
 #include "plans/drift_memory.hpp"
@@ -29,6 +30,7 @@ struct DriftScan {
   std::vector<DriftItem> items;   // all of them
   std::vector<DriftItem> shown;   // as the options want them: alerting, new, …
   std::vector<DriftItem> gone;
+  std::map<std::string, WaysBack> ways_back;  // by unit
   WallTime last_full;
   std::string unrecorded;
   Exit exit = Exit::done;
@@ -55,6 +57,7 @@ void write_textfile(const std::string& file, const std::string& text);
 // One line as monitoring plugins print it, and their exit code: 0 OK, 1 WARNING, 2 CRITICAL.
 std::string nagios_line(const DriftScan& scan, int& code);
 
+Exit repair_drift(Context& context, const DriftOptions& options, const std::vector<std::string>& which, const Confirmation& given, const std::string& why);
 Exit accept_drift(Context& context, const std::vector<std::string>& ids, const std::string& until, const std::string& why);
 
 }  // namespace ripcord::cli

@@ -70,11 +70,27 @@ void say_host(Context& c, const DriftScan& scan, const HostScan& host) {
   }
 }
 
+void say_ways_back(Context& c, const DriftScan& scan) {
+  for (const auto& [unit, ways] : scan.ways_back)
+    if (ways.of() > 0) c.out().print(Line().add(unit + ": " + ways.text(), ways.damaged + ways.unknown > 0 ? Tone::warn : Tone::dim).render(c.out().style));
+}
+
+json::object ways_back_json(const DriftScan& scan) {
+  json::object out;
+  for (const auto& [unit, w] : scan.ways_back) {
+    json::object to;
+    for (const auto& [version, hosts] : w.to) to[version] = hosts;
+    out[unit] = json::object{{"ready", w.ready}, {"of", w.of()}, {"damaged", w.damaged}, {"none", w.none}, {"unknown", w.unknown}, {"to", std::move(to)}};
+  }
+  return out;
+}
+
 void say_text(Context& c, const DriftScan& scan) {
   auto& out = c.out();
   auto lost = scan.hosts.size() - scan.answered();
   if (scan.shown.empty() && lost == 0 && scan.gone.empty()) {
     // Cron mails whatever is printed: only a person at a terminal is told that all is well.
+    if (out.out_tty()) say_ways_back(c, scan);
     if (out.out_tty()) out.print(fmt::format("clean: {}, {}", count_of(scan.hosts.size(), "host"), count_of(scan.units.size(), "unit")));
     return;
   }
@@ -82,6 +98,7 @@ void say_text(Context& c, const DriftScan& scan) {
   if (lost > 0) head += fmt::format(", {} did not answer", lost);
   out.print(Line().add(fmt::format("{} ({} scan of {})", head, scan.full ? "full" : "incremental", local_time(format_utc(scan.at))), Tone::bold).render(out.style));
   for (const auto& host : scan.hosts) say_host(c, scan, host);
+  say_ways_back(c, scan);
   for (const auto& i : scan.gone)
     out.print(Line().add(fmt::format("gone again: {} {} {} {}", i.host, i.unit, i.finding.kind, i.finding.path), Tone::good).render(out.style));
 }
@@ -110,7 +127,7 @@ void report_drift(Context& c, const DriftScan& scan, const DriftOptions&) {
   for (const auto& i : scan.gone) gone.push_back(to_json(i));
   json::object end{{"kind", "drift.end"}, {"exit", static_cast<int>(scan.exit)}, {"at", format_utc(scan.at)}, {"mode", scan.full ? "full" : "incremental"},
                    {"units", to_json_array(scan.units)}, {"hosts", scan.hosts.size()}, {"drifted", scan.drifted()},
-                   {"unreachable", scan.hosts.size() - scan.answered()}};
+                   {"unreachable", scan.hosts.size() - scan.answered()}, {"ways_back", ways_back_json(scan)}};
   if (out.format == Format::jsonl) {
     auto each = [&](const char* kind, const json::array& items) {
       for (const auto& item : items) {

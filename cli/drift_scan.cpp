@@ -124,6 +124,7 @@ DriftScan scan_for_drift(Context& c, const DriftOptions& options) {
   DriftInput in{&before, &after, [&](const std::string&, const Intent& intent) { return rules(intent); }, fold_accepted(entries), scan.units, c.now()};
   scan.items = judge_drift(scan.hosts, in);
   scan.gone = memory.take(scan.hosts, scan.units, scan.items, options.persist.value_or(Persistence::parse(c.fleet().drift_persist)), scan.at);
+  scan.ways_back = ways_back(scan.hosts, after, scan.units);
   bool whole = !options.limit && !options.unit;
   if (whole) memory.last_scan = scan.at;
   if (whole && scan.full) memory.last_full = scan.at;

@@ -190,6 +190,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
     plan = default_ladder(c.fleet(), hosts);
     p.plan_name = "ladder";
   }
+  p.set_aside = plan.set_aside_drift;
   PreflightOptions preflight;
   preflight.hotfix = options.hotfix;
   preflight.outside_window = options.outside_window;

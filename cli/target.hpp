@@ -37,6 +37,7 @@ struct Prepared {
   std::string plan_name;  // file, or "ladder"
   std::vector<HostLook> looks;
   Preflight preflight;
+  bool set_aside = false;  // the plan's on_drift: running releases that were changed are put right first
 };
 Prepared prepare(Context& context, const ReleaseStore& store, const Digest& release, const PlanOptions& options);
 

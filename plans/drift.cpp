@@ -178,6 +178,38 @@ std::vector<DriftItem> judge_drift(const std::vector<HostScan>& scans, const Dri
   return out;
 }
 
+std::map<std::string, WaysBack> ways_back(const std::vector<HostScan>& scans, const Intents& intents, const std::vector<std::string>& units) {
+  std::map<std::string, WaysBack> out;
+  for (const auto& unit : units) {
+    auto& count = out[unit];
+    for (const auto& s : scans) {
+      if (!find(intents, unit, s.host->name)) continue;
+      if (!s.report) {
+        ++count.unknown;
+        continue;
+      }
+      for (const auto& u : s.report->units) {
+        if (u.unit != unit) continue;
+        if (!u.way_back) ++count.none;
+        else if (!u.way_back_intact) ++count.damaged;
+        else ++count.ready, ++count.to[u.way_back->version];
+      }
+    }
+  }
+  return out;
+}
+
+std::string WaysBack::text() const {
+  std::vector<std::string> versions;
+  for (const auto& [version, hosts] : to) versions.push_back(to.size() == 1 ? version : fmt::format("{} ({})", version, hosts));
+  std::string out = fmt::format("{} of {} hosts can go back now", ready, of());
+  if (!versions.empty()) out += ", to " + join(versions, " and ");
+  if (damaged > 0) out += fmt::format("; {} damaged", damaged);
+  if (none > 0) out += fmt::format("; {} have nothing to go back to", none);
+  if (unknown > 0) out += fmt::format("; {} did not answer", unknown);
+  return out;
+}
+
 std::vector<Accepted> fold_accepted(const std::vector<LedgerEntry>& entries) {
   std::vector<Accepted> out;
   for (const auto& e : entries) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "core/base/error.hpp"
 
 namespace ripcord {
@@ -54,6 +56,19 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "host.unreachable" || kind == "host.unknown") return fmt::format("{} {}{}", host, kind.substr(5), tail);
   if (kind == "host.stuck" && get_bool_or(b, "rehearsal", false)) return fmt::format("the way back does not work on {}{}", host, tail);
   if (kind == "host.stuck") return fmt::format("{} needs a person{}", host, tail);
+  if (kind.starts_with("drift.")) {
+    std::set<std::string> hosts;
+    if (const auto* findings = find_array(b, "findings"))
+      for (const auto& f : *findings)
+        if (f.is_object()) hosts.insert(get_string_or(f.get_object(), "host", ""));
+    if (!host.empty()) hosts.insert(host);
+    auto names = join({hosts.begin(), hosts.end()}, ", ");
+    if (kind == "drift.found") return "drift found on " + names;
+    if (kind == "drift.gone") return "drift gone on " + names;
+    if (kind == "drift.accepted") return fmt::format("drift accepted on {} until {}", names, get_string_or(b, "until", ""));
+    if (kind == "drift.repair") return fmt::format("repair of {}", names);
+    if (kind == "drift.set_aside") return fmt::format("{}: {} put right{}", names, get_string_or(b, "release", ""), b.contains("kept") ? ", what was there is kept in " + get_string(b, "kept") : "");
+  }
   if (!every) return "";
   if (kind.starts_with("host.")) return fmt::format("{} {}", host, kind.substr(5));
   return kind;

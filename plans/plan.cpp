@@ -50,6 +50,7 @@ class PlanDecoder {
     if (auto v = root.get("max_failures")) plan.max_failures = decode_amount(v, 1);
     if (auto v = root.get("max_unreachable")) plan.max_unreachable = decode_amount(v, 0);
     if (auto v = root.get("progress_deadline"); v && (plan.progress_deadline = v.duration()) < Millis(1000)) v.error("at least 1s is needed");
+    if (auto v = root.get("on_drift")) plan.set_aside_drift = v.one_of({"refuse", "set_aside"}) == "set_aside";
     if (auto v = root.get("on_failure")) plan.rollback_on_failure = v.one_of({"rollback", "pause"}) != "pause";
     if (auto v = root.get("deadman")) plan.demand_strong_deadman = v.one_of({"strong", "any"}) == "strong";
     if (auto v = root.get("spread")) plan.spread = v.duration();

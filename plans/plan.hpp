@@ -60,6 +60,7 @@ struct Plan {
   Millis progress_deadline{600000};
   bool rollback_on_failure = true;  // else pause
   bool demand_strong_deadman = false;
+  bool set_aside_drift = false;     // on_drift: a running release that was changed by hand is put right first; else it is refused
   Millis spread{0};                 // restarts of a stage are spread over this long, with jitter
   Millis hotfix_bake{60000};        // --hotfix: no bake is longer than this
   Millis proof_expires = kProofValid;

@@ -102,7 +102,13 @@ struct Builder {
     if (o.current == Observation::Current::broken) find(name, fmt::format("'current' points at '{}', which is not there", o.link_target), true);
     if (o.tree_state == "damaged") {
       std::string first = o.findings.empty() ? "" : fmt::format(": {} '{}'", o.findings[0].kind, o.findings[0].path);
-      find(name, fmt::format("the running release {} is damaged, and it is the way back{}", o.running ? o.running->folder() : "", first), true);
+      find(name,
+           plan.set_aside_drift ? fmt::format("the running release {} was changed{}; it is set aside as evidence, and whole again before anything is switched",
+                                              o.running ? o.running->folder() : "", first)
+                                : fmt::format("the running release {} is damaged, and it is the way back{}; `ripcord drift repair` puts it right, and "
+                                              "`on_drift: set_aside` in the plan would",
+                                              o.running ? o.running->folder() : "", first),
+           !plan.set_aside_drift);
     }
     if (const auto& halt = l.look->hello.halted)
       find(name, fmt::format("it is {}; it takes nothing new until `ripcord unhalt -m WHY` has reached it", halt->text()), true, Exit::held);

@@ -74,7 +74,7 @@ RunningRule rule_of(const HostContext& host, const std::vector<JournalRecord>& r
       const auto& services = current.spec.services;
       bool gentle = std::any_of(services.begin(), services.end(), [](const Service& s) { return s.on_config_change != "restart"; });
       try {
-        if (gentle)
+        if (gentle && op->state.from != op->state.to)
           rule.restarted_all =
               !only_config_differs(ReleaseContext::load(host, current.unit, *op->state.from, history), current);
       } catch (const Error&) {  // the release before is gone: nothing of it can run

@@ -115,7 +115,7 @@ const Operation* UnitHistory::find(const std::string& op) const {
 
 const Operation* UnitHistory::newest_forward() const {
   for (auto id = order.rbegin(); id != order.rend(); ++id)
-    if (const auto& op = operations.at(*id); op.state.forward) return &op;
+    if (const auto& op = operations.at(*id); op.state.forward && op.state.from != op.state.to) return &op;
   return nullptr;
 }
 
@@ -137,7 +137,8 @@ std::optional<ReleaseId> UnitHistory::way_back(const std::optional<ReleaseId>& c
   for (auto op = order.rbegin(); op != order.rend(); ++op) {
     const auto& state = operations.at(*op).state;
     bool went = state.phase == OpPhase::confirmed || state.phase == OpPhase::activated;
-    if (state.forward && went) return current && state.to == current ? state.from : std::nullopt;
+    bool repair = state.from == state.to;  // the same release once more: what it came from is further back
+    if (state.forward && went && !repair) return current && state.to == current ? state.from : std::nullopt;
   }
   return std::nullopt;
 }

@@ -38,7 +38,7 @@ struct UnitHistory {
 
   const Operation* find(const std::string& op) const;
   const Operation* newest() const;
-  const Operation* newest_forward() const;
+  const Operation* newest_forward() const;  // without repairs, which go from a release to itself
   const Operation* open() const;           // the newest operation, when it is not terminal
   bool once_confirmed(const ReleaseId& release) const;  // some operation to it was CONFIRMED, or it was the `from` of one
   // What `rollback` without a target returns to: the `from` of the newest forward operation that is CONFIRMED (or ACTIVATED and

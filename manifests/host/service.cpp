@@ -165,7 +165,8 @@ ServiceSwitch switch_services(const ReleaseContext* running, const ReleaseContex
       if (!stopped.ok && (manner == SwitchManner::forward || !coming)) return {stopped, false};
     }
   if (!coming) return result;
-  bool gentle = manner == SwitchManner::forward && running && only_config_differs(*running, *coming);
+  bool repair = running && coming && running->release.id == coming->release.id;  // its processes are what may be wrong
+  bool gentle = manner == SwitchManner::forward && running && !repair && only_config_differs(*running, *coming);
   for (const auto& service : coming->spec.services) {
     const Service* old = find_service(running, service.name);
     bool alive = !main_process_is_known(service) || main_process(*coming, service).has_value();

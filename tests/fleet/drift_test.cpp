@@ -278,3 +278,64 @@ TEST_CASE("one scan at a time; options that make no sense are refused; what pers
     REQUIRE(r.output.empty());
   }
 }
+
+TEST_CASE("drift repair brings hosts back as a rollout would, keeps what was edited, and leaves the way back what it was", "[drift]") {
+  DriftFleet fleet(3);
+  auto kept = [&](int i) {
+    std::vector<std::string> out;
+    for (const auto& e : fs::directory_iterator(fleet.hosts.seen(i, "/srv/web/releases")))
+      if (e.path().filename().string().starts_with(".damaged-")) out.push_back(e.path().string());
+    return out;
+  };
+  put(fleet.at(1, "lib/a"), "a hot fix");
+  put(fleet.hosts.seen(1, "/etc/app/extra.conf"), "level = 9\n");
+  for (pid_t pid : fleet.hosts.processes(2))
+    if (read_link(fmt::format("/proc/{}/exe", pid)).value_or("").starts_with("/srv/")) ::kill(pid, SIGKILL);
+  std::string old;
+  for (const auto& e : fs::directory_iterator(fleet.hosts.seen(3, "/srv/web/releases")))
+    if (e.path().filename().string().starts_with("1.0-")) old = e.path().string();
+  ::unlink((old + "/lib/b").c_str());
+  auto said = fleet.ripcord({"drift"}).output;
+  INFO(said);
+  CHECK(said.find("web: 2 of 3 hosts can go back now, to 1.0; 1 damaged") != said.npos);
+
+  CHECK(fleet.ripcord({"drift", "repair"}).exit == 8);  // nobody said yes
+  CHECK(fleet.ripcord({"drift", "repair", "h7", "-y"}).exit == 8);
+  auto repaired = fleet.ripcord({"drift", "repair", "-y", "-m", "INC-9"});
+  INFO(repaired.output);
+  CHECK(repaired.exit == 0);
+  CHECK(fleet.ripcord({"drift", "--full"}).output.empty());
+  CHECK(fleet.all_run("1.1"));
+  REQUIRE(kept(1).size() == 1);
+  CHECK(read_file(kept(1)[0] + "/lib/a") == "a hot fix");
+  CHECK(repaired.output.find("what was there is kept in /srv/web/releases/.damaged-1.1-") != std::string::npos);
+  CHECK(kept(3).size() == 1);
+  CHECK(fleet.count(3, "ACTIVATED") == 2);  // its way back was staged again, nothing was restarted
+  CHECK(fleet.count(2, "ACTIVATED") == 3);
+  auto history = fleet.ripcord({"history"}).output;
+  INFO(history);
+  CHECK(history.find("repair of h1, h2, h3") != history.npos);
+  CHECK(fleet.ripcord({"drift", "repair", "-y"}).exit == 0);  // nothing left to do
+
+  SECTION("the cord goes where it would have gone before") {
+    auto back = fleet.ripcord({"rollback", "web", "-y"});
+    INFO(back.output);
+    CHECK(back.exit == 0);
+    CHECK(fleet.all_run("1.0"));
+  }
+  SECTION("a hot-fixed file and the next rollout: refused, or set aside as evidence") {
+    put(fleet.at(2, "lib/c"), "another hot fix");
+    fleet.write_unit("1.2", web("1.2"));
+    auto refused = fleet.ripcord({"apply", "1.2/", "-y"});
+    CHECK(refused.exit == 8);
+    CHECK(refused.output.find("`on_drift: set_aside` in the plan would") != std::string::npos);
+    fleet.write_plan("unit: web\nstages:\n  - {name: all, hosts: rest, slow_start: false}\nwindow: none\non_drift: set_aside\n");
+    auto applied = fleet.ripcord({"apply", "1.2/", "-y"});
+    INFO(applied.output);
+    CHECK(applied.exit == 0);
+    CHECK(fleet.all_run("1.2"));
+    REQUIRE(kept(2).size() == 1);
+    CHECK(read_file(kept(2)[0] + "/lib/c") == "another hot fix");
+    CHECK(fleet.ripcord({"drift", "--full"}).output.empty());
+  }
+}

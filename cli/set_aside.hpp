@@ -1,0 +1,20 @@
+// Releases that were changed by hand are put right before a rollout or a repair; the edited tree is kept, shown and in the ledger.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "cli/context.hpp"
+#include "plans/restage.hpp"
+
+namespace ripcord::cli {
+
+struct DamagedRelease {
+  std::string host;
+  UnitRef unit;
+  ReleaseId release;
+};
+
+// Returns the hosts on which it could not be done, each warned about. Error when a release is not in the store of this machine.
+std::vector<std::string> set_aside(Context& context, const std::vector<DamagedRelease>& damaged);
+
+}  // namespace ripcord::cli
