@@ -42,6 +42,7 @@ std::unique_ptr<Command> make_plan();
 std::unique_ptr<Command> make_show();
 std::unique_ptr<Command> make_apply();
 std::unique_ptr<Command> make_rollback();
+std::unique_ptr<Command> make_drill();
 std::unique_ptr<Command> make_status();
 std::unique_ptr<Command> make_pause();
 std::unique_ptr<Command> make_resume();

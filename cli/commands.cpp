@@ -39,6 +39,13 @@ const std::vector<CommandInfo>& commands() {
        make_halt},
       {"unhalt", G::steering, "-m WHY", "lift the halt", "", make_unhalt},
 
+      {"drill", G::steering, "rollback|deadman|report [UNIT] [options]", "walk the way back on live hosts, one at a time",
+       "`drill rollback UNIT` takes hosts back to the release before and forward again, verified each time; `drill deadman UNIT` also leaves\n"
+       "one step forward unconfirmed, and the host has to go back by itself. Every host ends on the release it runs now.\n"
+       "--hosts N --per LABEL chooses N hosts for each value (default: 1 for each datacenter), those walked longest ago first.\n"
+       "In working hours only, unless --outside-window -m WHY. `drill report` says when each datacenter's way back was last walked.",
+       make_drill},
+
       {"hosts", G::looking, "[--limit SELECTOR] [--unit UNIT]", "every host: what it runs, and whether it answers", "", make_hosts},
       {"show", G::looking, "UNIT[@VERSION] | HOST | ROLLOUT", "one release, host or rollout in detail", "", make_show},
       {"logs", G::looking, "UNIT [HOST]", "output kept of the steps that failed", "", make_logs},

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "plans/drill.hpp"
 #include "plans/rehearsal.hpp"
 
 namespace ripcord {
@@ -349,6 +350,7 @@ std::optional<int> host_of(const NextAction& action) {
   if (auto* a = std::get_if<Activate>(&action)) return a->host;
   if (auto* a = std::get_if<Resolve>(&action)) return a->host;
   if (auto* a = std::get_if<GoBack>(&action)) return a->host;
+  if (auto* a = std::get_if<Lapse>(&action)) return a->host;
   return std::nullopt;
 }
 
@@ -358,6 +360,7 @@ Decision decide(const RolloutState& state, const DecideInput& in) {
   Decider d{state, in};
   if (in.stopping) d.wait(Waiting::paused, "stopping");
   else if (state.ending != Ending::open) d.wait(Waiting::ended, std::string(to_text(state.ending)));
+  else if (!state.spec().drill.empty()) return decide_drill(state, in);
   else if (state.rolling_back) d.roll_back();
   else d.forward();
   return std::move(d.out);

@@ -14,10 +14,11 @@ struct StageRelease { int host; };            // bring the release beside the ru
 struct Activate { int host; };                // intent, activate, health, confirm
 struct Resolve { int host; };                 // intent was written and the outcome is not known: ask by operation id
 struct GoBack { int host; bool rehearsal = false; };  // return this host to `from`; rehearsal: verified, and forward again after it
+struct Lapse { int host; };                   // of a drill: forward, and not confirmed
 struct RunOnce { int once; bool check_only; };  // check_only: an intent without an outcome
 struct CheckHealth { std::vector<int> hosts; };  // one round on hosts of a baking stage
 struct Record { std::string kind; json::object body; };  // a transition of the rollout itself, to be appended
-using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, RunOnce, CheckHealth, Record>;
+using NextAction = std::variant<StageRelease, Activate, Resolve, GoBack, Lapse, RunOnce, CheckHealth, Record>;
 
 std::optional<int> host_of(const NextAction& action);  // that it is about, if it is about one
 

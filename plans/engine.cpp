@@ -121,10 +121,11 @@ struct Engine::Impl {
             state->hosts()[static_cast<std::size_t>(host)].attempts, on_step};
   }
 
-  Task<> intend(int host, std::string op, bool forward, bool rehearsal) {
+  Task<> intend(int host, std::string op, bool forward, bool rehearsal, bool lapse) {
     const auto& p = plan(host);
     json::object entry{{"kind", "host.intent"}, {"host", p.name}, {"op", op}, {"forward", forward}};
     if (rehearsal) entry["rehearsal"] = true;
+    if (lapse) entry["lapse"] = true;
     const auto from = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
     const auto to = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
     entry["from"] = from, entry["to"] = to;
@@ -142,12 +143,13 @@ struct Engine::Impl {
     if (std::holds_alternative<Resolve>(action)) {
       StepContext c = context(host, state->hosts()[static_cast<std::size_t>(host)].op);
       observer.on_step(plan(host).name, "asking");
+      if (state->hosts()[static_cast<std::size_t>(host)].lapsing) co_return co_await lapse_step(std::move(c), true);
       co_return co_await resolve_step(std::move(c));
     }
-    bool forward = std::holds_alternative<Activate>(action);
+    bool lapse = std::holds_alternative<Lapse>(action), forward = lapse || std::holds_alternative<Activate>(action);
     bool rehearsal = forward ? state->hosts()[static_cast<std::size_t>(host)].walked : std::get<GoBack>(action).rehearsal;
     std::string op = new_op_id();
-    co_await intend(host, op, forward, rehearsal);
+    co_await intend(host, op, forward, rehearsal, lapse);
     if (!lease.valid()) co_return StepResult{.fenced = true, .why = "the lease ran out before the command left"};
     // The last look before the command leaves: intend() has read the ledger to its end.
     auto halt = halted_here();
@@ -160,6 +162,7 @@ struct Engine::Impl {
     }
     StepContext c = context(host, op);
     observer.on_step(plan(host).name, forward ? "activating" : "going back");
+    if (lapse) co_return co_await lapse_step(std::move(c), false);
     if (forward && !state->spec().no_return.empty()) co_return co_await onward_step(std::move(c));
     if (!forward && rehearsal) co_return co_await walk_back_step(std::move(c));
     if (!forward) co_return co_await go_back_step(std::move(c));
@@ -173,7 +176,7 @@ struct Engine::Impl {
     std::string broken;
     try {
       Elapsed begin = clock.elapsed();
-      bool moves = std::holds_alternative<Activate>(action) || std::holds_alternative<GoBack>(action);
+      bool moves = !std::holds_alternative<StageRelease>(action) && !std::holds_alternative<Resolve>(action);
       StepResult result = co_await step(std::move(action), host);
       if (moves) result.entry["took_ms"] = (clock.elapsed() - begin).count();
       if (result.fenced) {

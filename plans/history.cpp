@@ -32,6 +32,15 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     if (auto unproven = get_strings_or_empty(b, "unproven"); !unproven.empty()) how += ", THE WAY BACK TO " + join(unproven, ", ") + " UNPROVEN";
     return fmt::format("rollout of {} to {} hosts started{}", release_of(b), hosts, how);
   }
+  if (kind == "drill.started") {
+    std::size_t hosts = 0;
+    if (const auto* spec = find_object(b, "spec")) hosts = get_array(*spec, "hosts").size();
+    return fmt::format("{} drill of {} on {} host{} started{}", get_string_or(b, "drill", "?"), release_of(b), hosts, hosts == 1 ? "" : "s",
+                       get_bool_or(b, "outside_window", false) ? ", outside the window" : "");
+  }
+  if (kind == "drill.ended") return get_string_or(b, "outcome", "") == "needs_person" ? "drill needs a person" : "drill " + get_string_or(b, "outcome", "?");
+  if (kind == "drill.disproved")
+    return fmt::format("the way back from {} to {} does not work on {}{}", get_string_or(b, "to_version", "?"), get_string_or(b, "from_version", "?"), host, tail);
   if (kind == "rollout.rolling_back") return "going back: " + get_string_or(b, "why", "");
   if (kind == "rollout.ended") {
     auto outcome = get_string(b, "outcome");
@@ -128,8 +137,8 @@ std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries
   for (const auto& e : entries) {
     if (!unit.empty() && get_string_or(e.body, "unit", "") != unit) continue;
     auto kind = get_string_or(e.body, "kind", "");
-    if (kind == "rollout.started") open.push_back(get_string(e.body, "rollout"));
-    if (kind == "rollout.ended") std::erase(open, get_string(e.body, "rollout"));
+    if (kind == "rollout.started" || kind == "drill.started") open.push_back(get_string(e.body, "rollout"));
+    if (kind == "rollout.ended" || kind == "drill.ended") std::erase(open, get_string(e.body, "rollout"));
   }
   return open.empty() ? std::nullopt : fold_rollout(entries, open.back());
 }

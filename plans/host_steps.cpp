@@ -139,7 +139,7 @@ ActivateRequest request_for(const StepContext& c, bool forward) {
   ActivateRequest a;
   a.unit = c.spec.unit_ref();
   a.op = c.op;
-  a.rollout = c.spec.id;
+  a.rollout = c.plan.journalled_as.empty() ? c.spec.id : c.plan.journalled_as;
   a.forward = forward;
   if (forward) {
     a.from = c.plan.from;

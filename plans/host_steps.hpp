@@ -37,6 +37,8 @@ Task<StepResult> resolve_step(StepContext c);   // c.op: the operation whose out
 Task<StepResult> go_back_step(StepContext c);   // c.op: a new operation
 // One step of a rehearsal: the running release is verified, the host goes back, and is verified there: tree, health, process.
 Task<StepResult> walk_back_step(StepContext c);
+// Of a drill: forward and not confirmed; the host has to go back by itself. under_way: that operation was begun before.
+Task<StepResult> lapse_step(StepContext c, bool under_way);
 // One look during a bake: no entry when the host is well.
 Task<StepResult> health_step(HostPort& port, UnitRef unit, std::string host);
 // Forward past a point of no return: not armed, absolute, and never taken back.

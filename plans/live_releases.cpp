@@ -22,7 +22,11 @@ LiveVersions live_versions(const std::vector<LedgerEntry>& entries) {
   for (const auto& e : entries) {
     const auto& b = e.body;
     const auto kind = get_string_or(b, "kind", ""), host = get_string_or(b, "host", ""), unit = get_string_or(b, "unit", "");
-    if (kind == "rollout.started") {
+    if (kind == "drill.started") {  // begins where it ends
+      auto spec = rollout_spec_from_json(get_object(b, "spec"));
+      for (const auto& h : spec.hosts) rollouts[spec.id].hosts[h.name] = {h.from ? h.from->version : "", h.to.version};
+      rollouts[spec.id].unit = spec.unit;
+    } else if (kind == "rollout.started") {
       auto spec = rollout_spec_from_json(get_object(b, "spec"));
       auto& planned = rollouts[spec.id];
       planned.unit = spec.unit;
@@ -64,6 +68,25 @@ std::vector<Party> live_parties(const LiveVersions& live, const ReleaseStore& st
   return out;
 }
 
+Task<std::optional<Manifest>> find_manifest(HostPorts& ports, const ReleaseStore& store, std::vector<std::string> hosts, UnitRef unit, Digest digest) {
+  constexpr std::size_t kAsked = 3;
+  std::optional<Manifest> manifest;
+  try {
+    manifest = load_release(store, digest).manifest;
+  } catch (const Error&) {  // sealed elsewhere: its hosts have it
+  }
+  for (std::size_t i = 0; !manifest && i < std::min(kAsked, hosts.size()); ++i) {
+    json::object request{{"do", "fetch_manifest"}, {"unit", unit.unit}, {"root", unit.root}, {"manifest", digest.hex()}};
+    try {
+      json::object reply = co_await ports.port(hosts[i]).ask(std::move(request), Millis(30000));
+      auto bytes = get_string(reply, "manifest");
+      if (sha256(bytes) == digest) manifest = Manifest::decode(bytes);
+    } catch (const Error&) {  // the next host, or nobody
+    }
+  }
+  co_return manifest;
+}
+
 Task<std::vector<Party>> replaced_parties(HostPorts& ports, const ReleaseStore& store, const std::vector<HostLook>& looks, UnitRef unit,
                                           Digest coming, std::vector<std::string>& unknown) {
   std::map<Digest, std::pair<std::string, std::vector<std::string>>> running;  // manifest -> version, hosts
@@ -74,22 +97,9 @@ Task<std::vector<Party>> replaced_parties(HostPorts& ports, const ReleaseStore& 
       hosts.push_back(l.host->name);
     }
   std::vector<Party> out;
-  constexpr std::size_t kAsked = 3;
   for (const auto& [digest, one] : running) {
-    std::optional<Manifest> manifest;
-    try {
-      manifest = load_release(store, digest).manifest;
-    } catch (const Error&) {  // sealed elsewhere: its hosts have it
-    }
-    for (std::size_t i = 0; !manifest && i < std::min(kAsked, one.second.size()); ++i) {
-      json::object request{{"do", "fetch_manifest"}, {"unit", unit.unit}, {"root", unit.root}, {"manifest", digest.hex()}};
-      try {
-        json::object reply = co_await ports.port(one.second[i]).ask(std::move(request), Millis(30000));
-        auto bytes = get_string(reply, "manifest");
-        if (sha256(bytes) == digest) manifest = Manifest::decode(bytes);
-      } catch (const Error&) {  // the next host, or unknown
-      }
-    }
+    std::vector<std::string> hosts = one.second;
+    auto manifest = co_await find_manifest(ports, store, std::move(hosts), unit, digest);
     if (manifest) out.push_back({unit.unit, one.first, manifest->spec.formats});
     else unknown.push_back(unit.unit + "@" + one.first);
   }

@@ -24,6 +24,9 @@ std::vector<Party> live_parties(const LiveVersions& live, const ReleaseStore& st
 Task<std::vector<Party>> replaced_parties(HostPorts& ports, const ReleaseStore& store, const std::vector<HostLook>& looks, UnitRef unit,
                                           Digest coming, std::vector<std::string>& unknown);
 
+// A manifest of a release: the store's, or that of a host that holds it (its digest is checked).
+Task<std::optional<Manifest>> find_manifest(HostPorts& ports, const ReleaseStore& store, std::vector<std::string> hosts, UnitRef unit, Digest digest);
+
 // nullopt: this manifest of the unit was completed there, and ran for so long; else what is missing.
 std::optional<std::string> not_completed(const std::vector<LedgerEntry>& entries, const std::string& fleet, const std::string& unit,
                                          const Digest& manifest, Millis at_least, WallTime now);

@@ -50,7 +50,7 @@ std::vector<Proof> standing_proofs(const std::vector<LedgerEntry>& entries, cons
       auto proof = proof_from_json(e.body);
       forget(proof.from, proof.to);
       out.push_back(std::move(proof));
-    } else if (kind == "host.stuck" && get_bool_or(e.body, "rehearsal", false)) {
+    } else if (kind == "drill.disproved" || (kind == "host.stuck" && get_bool_or(e.body, "rehearsal", false))) {
       forget(Digest::require(get_string(e.body, "from")), Digest::require(get_string(e.body, "to")));
     }
   }

@@ -31,7 +31,7 @@ json::object to_json(const Proof& proof);
 Proof proof_from_json(const json::object& o);  // also of a ledger entry `rollback.proof`
 
 // The newest proof of each pair of a unit's manifests ("": any unit), expired ones too; none of a pair on whose way back a host got
-// stuck since (`host.stuck` with `rehearsal`).
+// stuck since (`host.stuck` with `rehearsal`), or a drill found that it does not work (`drill.disproved`).
 std::vector<Proof> standing_proofs(const std::vector<LedgerEntry>& entries, const std::string& unit);
 // Every proof ever written, oldest first.
 std::vector<Proof> all_proofs(const std::vector<LedgerEntry>& entries, const std::string& unit);

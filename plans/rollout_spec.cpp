@@ -32,6 +32,7 @@ json::object host_to_json(const HostPlan& h) {
   if (h.from) o["from"] = to_json(*h.from);
   if (h.unchanged) o["unchanged"] = true;
   if (h.away) o["away"] = true;
+  if (!h.journalled_as.empty()) o["journalled_as"] = h.journalled_as;
   return o;
 }
 
@@ -45,6 +46,7 @@ HostPlan host_from_json(const json::object& o) {
   if (const auto* from = find_object(o, "from")) h.from = release_id_from_json(*from);
   h.unchanged = get_bool_or(o, "unchanged", false);
   h.away = get_bool_or(o, "away", false);
+  h.journalled_as = get_string_or(o, "journalled_as", "");
   return h;
 }
 
@@ -81,6 +83,7 @@ json::object to_json(const RolloutSpec& s) {
   }
   if (!s.unproven.empty()) o["unproven"] = to_json_array(s.unproven);
   if (!s.no_return.empty()) o["no_return"] = to_json_array(s.no_return);
+  if (!s.drill.empty()) o["drill"] = s.drill, o["lapse_within_ms"] = s.lapse_within.count();
   if (!s.once.empty()) {
     json::array once;
     for (const auto& one : s.once) once.push_back(to_json(one));
@@ -128,6 +131,8 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
     }
   s.unproven = get_strings_or_empty(o, "unproven");
   s.no_return = get_strings_or_empty(o, "no_return");
+  s.drill = get_string_or(o, "drill", "");
+  s.lapse_within = Millis(get_int_or(o, "lapse_within_ms", 0));
   if (const auto* once = find_array(o, "once"))
     for (const auto& one : *once) {
       if (!one.is_object()) throw Error("a `once` of the rollout is not an object");
@@ -138,7 +143,8 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
 }
 
 json::object started_entry(const RolloutSpec& spec) {
-  json::object o{{"kind", "rollout.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
+  json::object o{{"kind", spec.drill.empty() ? "rollout.started" : "drill.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
+  if (!spec.drill.empty()) o["drill"] = spec.drill;
   if (spec.hotfix) o["hotfix"] = true;
   if (spec.outside_window) o["outside_window"] = true;
   if (!spec.no_return.empty()) o["no_return"] = to_json_array(spec.no_return);

@@ -29,6 +29,7 @@ struct HostPlan {
   std::optional<ReleaseId> from; // none: nothing deployed yet
   ReleaseId to;
   bool unchanged = false;        // already runs `to`; only looked at
+  std::string journalled_as;     // of a drill: the rollout that brought `to`, so that a rip cord still undoes that one
   bool away = false;             // unreachable at preflight: tried again in the last stage, owed otherwise
 };
 
@@ -53,6 +54,8 @@ struct RolloutSpec {
   Millis proof_valid = kProofValid;
   std::vector<std::string> no_return;  // "orders-db:7": what is replaced cannot read that. Nothing is armed, nothing goes back
   std::vector<OnceSpec> once;          // in order
+  std::string drill;                   // plans/drill.hpp; "": a rollout
+  Millis lapse_within{0};              // of the dead-man drill: its T
   std::string who, why;
 
   UnitRef unit_ref() const { return {unit, root}; }

@@ -41,7 +41,7 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
     by_name_[plan.name] = i;
     auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
     auto& host = hosts_[static_cast<std::size_t>(i)];
-    host.phase = plan.unchanged ? HostPhase::confirmed : HostPhase::waiting;
+    host.phase = plan.unchanged || !spec_.drill.empty() ? HostPhase::confirmed : HostPhase::waiting;  // a drill begins where it ends
     stage.idle[at(host.phase)].insert(i);
     ++stage.count[at(host.phase)];
     ++stage.total;
@@ -166,6 +166,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       host.op = get_string(b, "op");
       host.going_back = !get_bool(b, "forward");
       host.rehearsing = rehearsal;
+      host.lapsing = get_bool_or(b, "lapse", false);
       if (!host.going_back) {
         host.switched = true;  // may be, from here on
         ++host.attempts;
@@ -205,10 +206,16 @@ void RolloutState::apply(const LedgerEntry& entry) {
       host.walked = rehearsal;
       if (rehearsal) {  // one step of the walk: the release lies there, and goes forward again
         host.back_took = took;
+        host.walk_failed = get_string_or(b, "reason", "");
         host.attempts = host.back_attempts = 0;
         stage.last_progress = time;
       }
       move(i, rehearsal ? HostPhase::staged : HostPhase::returned);
+    } else if (kind == "host.lapsed") {
+      host.switched = false;
+      host.lapsed = true;
+      host.attempts = 0;
+      move(i, HostPhase::staged);
     } else if (kind == "host.stuck") {
       host.reason = get_string_or(b, "reason", "");
       host.walked = false;
@@ -225,12 +232,24 @@ void RolloutState::apply(const LedgerEntry& entry) {
     return n >= 0 && n < static_cast<std::int64_t>(stages_.size()) ? &stages_[static_cast<std::size_t>(n)] : nullptr;
   };
   if (!once.empty()) apply_once(kind, b);
-  if (kind == "rollout.started") {
+  if (kind == "rollout.started" || kind == "drill.started") {
     began = time;
   } else if (kind == "rollback.proof") {
     auto proof = proof_from_json(b);
     if (auto found = pairs_.find(proof.from); found != pairs_.end() && proof.to == spec_.manifest) found->second.proven_at = proof.at;
-    if (int i = index(proof.host); i >= 0) hosts_[static_cast<std::size_t>(i)].walked = false;
+    if (int i = index(proof.host); i >= 0) {
+      auto& host = hosts_[static_cast<std::size_t>(i)];
+      host.walked = false;
+      host.drilled = true;
+    }
+  } else if (kind == "drill.disproved") {
+    disproof = fmt::format("the way back from {} to {} does not work on {}: {}", get_string_or(b, "to_version", "?"),
+                           get_string_or(b, "from_version", "?"), get_string_or(b, "host", "?"), get_string_or(b, "reason", ""));
+    ++failures;
+    if (int i = index(get_string_or(b, "host", "")); i >= 0) {
+      hosts_[static_cast<std::size_t>(i)].drilled = true;
+      move(i, HostPhase::confirmed);
+    }
   } else if (kind == "stage.started") {
     if (auto* s = stage_of()) s->started = true, s->started_at = s->last_progress = time;
   } else if (kind == "stage.baking") {
@@ -273,7 +292,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
     }
     for (auto& s : stages_)  // a stage whose hosts were owed opens again for them
       if (s.in(HostPhase::waiting) > 0 && s.started) s.passed = s.baking = false, s.last_progress = time;
-  } else if (kind == "rollout.ended") {
+  } else if (kind == "rollout.ended" || kind == "drill.ended") {
     ended = time;
     exit_code = static_cast<int>(get_int_or(b, "exit", 0));
     auto outcome = get_string(b, "outcome");
@@ -297,7 +316,8 @@ std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries
       continue;
     }
     if (get_string_or(e.body, "rollout", "") != rollout) continue;
-    if (get_string(e.body, "kind") == "rollout.started") state.emplace(rollout_spec_from_json(get_object(e.body, "spec")));
+    const auto kind = get_string(e.body, "kind");
+    if (kind == "rollout.started" || kind == "drill.started") state.emplace(rollout_spec_from_json(get_object(e.body, "spec")));
     if (state) state->apply(e);
   }
   return state;

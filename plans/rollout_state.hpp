@@ -47,6 +47,10 @@ struct HostState {
   bool rehearsing = false;    // and is part of a walk
   bool walked = false;        // was observed well on its old release; what is left is to go forward again
   Millis forward_took{0}, back_took{0};
+  std::string walk_failed;    // of a drill: how the way back did not work, though the host is there
+  bool lapsing = false;       // of a drill: the newest operation is not to be confirmed
+  bool lapsed = false;        // went back by itself
+  bool drilled = false;       // nothing more to do
 };
 
 // A release that this rollout replaces. Its way back is the one from the rollout's release to this one.

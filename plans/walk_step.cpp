@@ -60,6 +60,23 @@ StepResult marked(const StepContext& c, StepResult r) {
   return r;
 }
 
+// A drill that found a way back which does not work: a live host is not left there.
+Task<StepResult> found_out(StepContext c, StepResult stuck) {
+  Seen seen = co_await look(c);
+  if (seen.ours) co_return StepResult{{}, true, false, seen.silence};
+  StepResult r = marked(c, stuck);
+  if (seen.running == c.plan.from) {
+    r.entry["kind"] = "host.returned";
+    r.entry["to"] = c.plan.from->folder();
+    r.entry.erase("from");
+  } else if (seen.running == c.plan.to && seen.trouble.empty()) {
+    r.entry["kind"] = "drill.disproved";  // it refused, and nothing has changed
+    r.entry["from_version"] = c.plan.from->version;
+    r.entry["to_version"] = c.plan.to.version;
+  }
+  co_return r;
+}
+
 }  // namespace
 
 Task<StepResult> walk_back_step(StepContext c) {
@@ -74,6 +91,7 @@ Task<StepResult> walk_back_step(StepContext c) {
   }
   StepContext copy = c;
   StepResult back = co_await go_back_step(std::move(copy));
+  if (!c.spec.drill.empty() && !back.entry.empty() && back.entry.at("kind") == "host.stuck") co_return co_await found_out(std::move(c), std::move(back));
   if (back.entry.empty() || back.entry.at("kind") != "host.returned") co_return marked(c, std::move(back));
 
   Seen after = co_await look(c);
@@ -81,6 +99,10 @@ Task<StepResult> walk_back_step(StepContext c) {
   if (!after.silence.empty()) co_return marked(c, of(c, "host.unknown", "after going back: " + after.silence));
   if (after.running != c.plan.from && after.trouble.empty())
     after.trouble = fmt::format("'current' names {}", after.running ? after.running->folder() : "no release");
+  if (!after.trouble.empty() && !c.spec.drill.empty() && after.running == c.plan.from) {
+    back.entry["reason"] = after.trouble;  // it is there, if not well: it comes forward again, to where it was well
+    co_return marked(c, std::move(back));
+  }
   if (!after.trouble.empty()) co_return marked(c, of(c, "host.stuck", fmt::format("back on {}, but {}", c.plan.from->version, after.trouble)));
   back.entry["verified"] = c.plan.from->tree.hex();
   co_return marked(c, std::move(back));

@@ -54,6 +54,13 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     return Event{fmt::format("rollout {} of {} {} to {} in {}, by {}{}", spec.id, spec.unit, spec.version,
                              count_of(spec.hosts.size(), "host"), count_of(spec.stages.size(), "stage"), spec.who, because(spec.why)),
                  Tone::bold};
+  if (kind == "drill.started")
+    return Event{fmt::format("{} drill {} of {} {} on {}, by {}{}", spec.drill, spec.id, spec.unit, spec.version, count_of(spec.hosts.size(), "host"),
+                             spec.who, because(spec.why)),
+                 Tone::bold};
+  if (kind == "host.lapsed") return Event{fmt::format("{} went back by itself, unconfirmed: {}", host, get_string_or(b, "detail", "")), Tone::good};
+  if (kind == "drill.disproved")
+    return Event{fmt::format("the way back to {} does not work on {}{}", get_string_or(b, "from_version", "?"), host, because(reason)), Tone::bad};
   if (kind == "stage.started") {
     auto i = get_int_or(b, "stage", -1);
     auto n = i >= 0 && i < static_cast<std::int64_t>(s.stages().size()) ? s.stages()[static_cast<std::size_t>(i)].total : 0;
@@ -84,6 +91,10 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     if (kind == "once.done") return Event{"once: " + what + (by == "check" ? " was done already, its check says" : " done"), Tone::good};
     return Event{"once: " + what + (kind == "once.failed" ? " failed" : " may or may not have been done") + because(reason), Tone::bad};
   }
+  if (kind == "host.intent" && get_bool_or(b, "lapse", false))
+    return Event{fmt::format("{} rehearsal: forward to {}, and nobody confirms: it has {} to go back by itself", host, release_word(b, "to"),
+                             format_duration(spec.lapse_within)),
+                 Tone::active};
   if (kind == "host.intent" && rehearsal)
     return Event{get_bool_or(b, "forward", true) ? fmt::format("{} rehearsal: forward again to {}", host, release_word(b, "to"))
                                                  : fmt::format("{} rehearsal: back to {}", host, release_word(b, "to")),
@@ -101,6 +112,8 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, because(reason)), Tone::warn};
   if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, because(reason)), Tone::warn};
   if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, because(reason)), Tone::bad};
+  if (kind == "host.returned" && rehearsal && !reason.empty())
+    return Event{fmt::format("{} rehearsal: back on {}, but {}", host, release_word(b, "to"), reason), Tone::bad};
   if (kind == "host.returned" && rehearsal)
     return Event{fmt::format("{} rehearsal: runs {} again, verified{}", host, release_word(b, "to"), took(b)), Tone::good};
   if (kind == "host.returned") return Event{fmt::format("{} returned to {}", host, release_word(b, "to")), Tone::warn};
@@ -118,7 +131,7 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + because(why), Tone::bold};
   if (kind == "rollout.aborted") return Event{"aborted by " + who + because(why), Tone::bad};
   if (kind == "rollout.retried") return Event{"retried by " + who + because(compress_hosts(get_strings_or_empty(b, "hosts"))), Tone::bold};
-  if (kind == "rollout.ended") {
+  if (kind == "rollout.ended" || kind == "drill.ended") {
     auto owed = get_strings_or_empty(b, "owed");
     auto outcome = get_string_or(b, "outcome", "?");
     std::replace(outcome.begin(), outcome.end(), '_', ' ');

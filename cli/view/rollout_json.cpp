@@ -45,6 +45,7 @@ json::object rollout_json(const RolloutState& s, const Runner& runner, Exit exit
   json::object o{{"rollout", spec.id},
                  {"fleet", spec.fleet},
                  {"unit", spec.unit},
+                 {"drill", spec.drill},
                  {"version", spec.version},
                  {"manifest", spec.manifest.hex()},
                  {"verdict", v.text},

@@ -84,7 +84,7 @@ namespace {
 
 Verdict plain_verdict(const RolloutState& s, WallTime now) {
   const auto& spec = s.spec();
-  const auto name = spec.unit + " " + spec.version + ": ";
+  const auto name = spec.unit + " " + spec.version + (spec.drill.empty() ? "" : ", " + spec.drill + " drill") + ": ";
   const auto total = spec.hosts.size();
   const auto confirmed = fmt::format(" ({} of {} confirmed)", s.count(HostPhase::confirmed), count_of(total, "host"));
   auto at = [&](const char* word) { return fmt::format("{}{} at {}", name, word, short_time(s.ended, now)); };
@@ -109,7 +109,7 @@ Verdict plain_verdict(const RolloutState& s, WallTime now) {
     return {fmt::format("{}rolling back{} ({} back on the old release)", name, because(s.rollback_why),
                         count_of(static_cast<std::size_t>(s.count(HostPhase::returned)), "host")),
             Tone::bad, Waiting::work};
-  if (s.aborted) return {name + "aborted, about to roll back" + because(s.rollback_why), Tone::bad, Waiting::work};
+  if (s.aborted && spec.drill.empty()) return {name + "aborted, about to roll back" + because(s.rollback_why), Tone::bad, Waiting::work};
 
   const int stage = s.current_stage();
   const auto in_stage =
@@ -162,7 +162,10 @@ std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, Wa
   if (s.failures > 0 || s.count(HostPhase::stuck) > 0) steps.push_back({"logs " + unit, "shows the output of what failed"});
   if (s.ending == Ending::completed && !owed_hosts(s).empty())
     steps.push_back({"apply " + unit, "brings the hosts that are owed, once they answer"});
-  if (s.ending == Ending::needs_person) {
+  if (s.ending == Ending::needs_person && !s.spec().drill.empty()) {
+    steps.push_back({"hosts --unit " + unit, "shows what every host runs now"});
+    steps.push_back({fmt::format("apply {}@{}", unit, s.spec().version), "brings hosts that were left elsewhere"});
+  } else if (s.ending == Ending::needs_person) {
     steps.push_back({"hosts --unit " + unit, "shows what every host runs now"});
     steps.push_back({"rollback " + unit, "tries again to bring every host back"});
   }

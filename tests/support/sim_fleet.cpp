@@ -172,7 +172,7 @@ class SimPort : public HostPort {
       throw LinkError(LinkFault::unreachable, "connect_timeout", "connection timed out");
     }
     co_await sleep_until(clock_, clock_.elapsed() + Millis(h_.faults.latency_ms));
-    h_.pass_time(clock_.elapsed(), clock_.wall());
+    h_.pass_time(clock_.elapsed(), clock_.wall(), true);
   }
 
   void fence_check(std::int64_t epoch, const std::string& holder) {
@@ -208,7 +208,8 @@ class SimPort : public HostPort {
 
 }  // namespace
 
-void SimHost::pass_time(Elapsed now, WallTime wall) {
+void SimHost::pass_time(Elapsed now, WallTime wall, bool asked) {
+  if (faults.deadman_dead && !asked) return;
   for (auto it = deadline_us.begin(); it != deadline_us.end();) {
     if (it->second > now.us) {
       ++it;

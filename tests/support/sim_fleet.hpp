@@ -22,6 +22,7 @@ struct SimFaults {
   bool lose_confirm_reply = false;  // CONFIRMED is journalled, the answer never comes (once)
   bool dies_after_switch = false;   // the controller can never reach it again after `current` moved
   bool way_back_broken = false;     // the old release does not start again after the new one ran
+  bool deadman_dead = false;        // nobody goes back by himself; only a controller that asks makes an overdue way back happen
   bool unhealthy_later = false;     // healthy until confirmed, not during the bake
   int latency_ms = 3;
 };
@@ -41,7 +42,7 @@ struct SimHost {
   std::optional<Halt> halted;
   bool cut = false;                     // dies_after_switch came true
 
-  void pass_time(Elapsed now, WallTime wall);  // fires dead-man switches that fell due
+  void pass_time(Elapsed now, WallTime wall, bool asked = false);  // fires dead-man switches that fell due
   const OpState* open_op() const;
 };
 
