@@ -32,6 +32,7 @@ class Drift : public Command {
     a.value("--limit", options_.limit, "SELECTOR", "only these hosts");
     a.value("--unit", options_.unit, "UNIT", "only this unit; else every one that the ledger knows");
     a.flag("--full", options_.manners.full, "read and hash every byte; else only files that the file system says have changed");
+    a.flag("--diff", options_.diff, "show how texts differ, secrets masked by the host");
     a.flag("--new", options_.only_new, "only what was not there before");
     a.flag("--all", options_.show_all, "also what is known, in progress, or does not persist yet");
     a.value("--persist", persist_, "K/N", "alert when it was there in K of the last N scans (else the fleet file's, else 1/1)");
@@ -53,6 +54,7 @@ class Drift : public Command {
     if (splay_) wait_splay(c, duration(*splay_, "--splay"));
     DriftLock lock(c);
     auto scan = scan_for_drift(c, options_);
+    if (options_.diff) add_diffs(c, scan);
     if (textfile_) write_textfile(*textfile_, drift_metrics(c.fleet().name, scan));
     if (c.special_format != "nagios") {
       report_drift(c, scan, options_);

@@ -50,6 +50,8 @@ class DriftLock {
 };
 std::string drift_memory_file(Context& context);
 
+void add_diffs(Context& context, DriftScan& scan);  // of texts among what is shown
+
 void report_drift(Context& context, const DriftScan& scan, const DriftOptions& options);
 // Prometheus's text format, for node_exporter's textfile collector. Written beside FILE and renamed, mode 0644.
 std::string drift_metrics(const std::string& fleet, const DriftScan& scan);

@@ -66,6 +66,10 @@ void say_host(Context& c, const DriftScan& scan, const HostScan& host) {
     line.add("  ").cell(i.id(), 10, Tone::dim).cell(i.unit.empty() ? "host" : i.unit, 14).cell(i.finding.kind, 15, i.counts() ? Tone::bad : Tone::dim);
     say(line.add(what));
     auto more = traces(i, scan);
+    auto details = split(i.diff, '\n');
+    if (!details.empty() && details.back().empty()) details.pop_back();
+    for (const auto& text : details)
+      say(Line().add("            " + text, text.starts_with('-') ? Tone::bad : text.starts_with('+') ? Tone::good : Tone::dim));
     say(Line().add("            " + cause_words(i) + (more.empty() ? "" : "; " + more), i.counts() ? Tone::warn : Tone::dim));
   }
 }

@@ -37,6 +37,7 @@ struct DriftItem {
   DriftCause cause = DriftCause::unaudited;
   std::string why;          // one sentence behind the cause
   std::string expected;     // release, "1.1"
+  std::string diff;         // of a text, when it was asked for; secrets masked by the host
   // Out of earlier scans (plans/drift_memory.hpp):
   WallTime first_seen, last_seen, unseen_at;  // unseen_at: the newest scan before the first that did not find it; 0: none
   bool alerts = true, fresh = true;           // often enough to alert; for the first time now

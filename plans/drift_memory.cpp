@@ -36,6 +36,7 @@ json::object to_json(const DriftItem& i) {
   if (i.first_seen.ms != 0) o["first_seen"] = utc(i.first_seen);
   if (i.last_seen.ms != 0) o["last_seen"] = utc(i.last_seen);
   if (i.unseen_at.ms != 0) o["not_seen"] = utc(i.unseen_at);
+  if (!i.diff.empty()) o["diff"] = i.diff;
   o["alerts"] = i.alerts;
   o["new"] = i.fresh;
   return o;

@@ -12,6 +12,7 @@
 #include "manifests/host/halt.hpp"
 #include "manifests/host/observe.hpp"
 #include "manifests/host/scan.hpp"
+#include "manifests/host/scan_diff.hpp"
 
 namespace ripcord {
 namespace {
@@ -146,6 +147,18 @@ static json::object scan_units(HostContext& host, const json::object& request) {
   return to_json(scan(host, wanted));
 }
 
+static json::object diffs(HostContext& host, const UnitRef& ref, const json::object& request) {
+  auto files = read([&] {
+    std::vector<ExpectedText> out;
+    for (const auto& f : get_array(request, "files")) {
+      if (!f.is_object()) throw Error("a file is no object");
+      out.push_back({get_string(f.get_object(), "path"), get_string(f.get_object(), "text")});
+    }
+    return out;
+  });
+  return {{"diffs", to_json_array(scan_diff(host, ref, files))}};
+}
+
 json::object Requests::answer(HostContext& host, const std::string& name, const json::object& request, const PackParts& parts,
                               std::optional<DataOut>& data) {
   before(host, name, request);
@@ -155,6 +168,7 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
   if (name == "unhalt") return unhalt(host);
   if (name == "scan") return scan_units(host, request);
   auto ref = unit_of(request);
+  if (name == "scan_diff") return diffs(host, ref, request);
   if (name == "observe") {
     auto verify = read([&] { return verify_from_text(get_string_or(request, "verify", "none")); });
     return to_json(observe(host, ref, verify, flag(request, "process")));

@@ -64,6 +64,7 @@ ScanReport scan(HostContext& host, const ScanRequest& request) {
   else look();
   bool clean = report.findings.empty() && std::all_of(report.units.begin(), report.units.end(), [](const UnitScan& u) { return u.findings.empty(); });
   if (!clean || !report.others.empty()) report.logins = last_logins(host.layout, kLogins);
+  report.arch = host.arch;
   report.wall_ms = host.wall().ms;
   return report;
 }

@@ -53,6 +53,7 @@ static void fields(auto& f, Of<ScanReport> auto& r) {
   f.maybe("others", r.others);
   f.maybe("findings", r.findings);
   f.maybe("logins", r.logins);
+  f.maybe("arch", r.arch);
   f.need("wall_ms", r.wall_ms);
 }
 
@@ -76,6 +77,7 @@ static void check(const UnitScan& u) {
 }
 static void check(const ScanReport& r) {
   if (r.others.size() > 10000 || r.findings.size() > kMaxScanFindings || r.logins.size() > 100) throw Error("a report with more in it than a host may send");
+  if (r.arch.size() > 64) throw Error("an architecture with a name that long");
   for (const auto& u : r.units) check(u);
   for (const auto& f : r.findings) check(f);
   for (const auto& o : r.others)

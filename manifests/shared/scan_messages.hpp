@@ -54,6 +54,7 @@ struct ScanReport {
   std::vector<UnitRef> others;         // units that lie here and were not asked for
   std::vector<DriftFinding> findings;  // of the host itself
   std::vector<Login> logins;           // the newest ten, when there is a finding and they can be read
+  std::string arch;                    // of the host, which its tree depends on
   std::int64_t wall_ms = 0;            // by the host's clock, when the report was made
 };
 

@@ -98,7 +98,7 @@ TEST_CASE("tampering on real hosts is found, named and explained; unreachable is
   ::mkdir(fleet.at(1, "lib/e").c_str(), 0755);
   const unsigned char power[20] = {1, 0, 0, 2, 0, 4};
   bool powers = ::setxattr(fleet.at(1, "lib/f").c_str(), "security.capability", power, sizeof power, 0) == 0;
-  put(fleet.hosts.seen(1, "/etc/app/extra.conf"), "level = 9\n");  // of a file placed elsewhere: bytes and mode
+  put(fleet.hosts.seen(1, "/etc/app/extra.conf"), "level = 9\napi_token = swordfish\n");  // of a file placed elsewhere: bytes and mode
   // h2: the link moved by hand, the way back damaged
   auto releases = fleet.hosts.seen(2, "/srv/web/releases");
   std::string old;
@@ -164,6 +164,8 @@ TEST_CASE("tampering on real hosts is found, named and explained; unreachable is
   INFO(said);
   CHECK(said.find("unaudited change; first seen ") != said.npos);
   CHECK(said.find("owner root, changed ") != said.npos);
+  said = fleet.ripcord({"drift", "--limit", "host=h1", "--diff"}).output;
+  CHECK(said.find("            -level = 1\n            +level = 9\n            +api_token = ***\n") != said.npos);
   CHECK(fleet.ripcord({"history", "--all"}).output.find("drift found on h1, h2, h3, h4, h5, h6") != std::string::npos);
 
   // Somebody wants one of them, for a while.
