@@ -32,7 +32,7 @@ std::string read_exactly(int fd, std::size_t size, const std::string& path) {
     ssize_t n = ::read(fd, out.data() + have, size - have);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw os_error("read", path, errno);
-    if (n == 0) throw Error("it ends too early");
+    if (n == 0) throw Error("it ends too early", {}, Exit::integrity);
     have += static_cast<std::size_t>(n);
   }
   return out;
@@ -41,7 +41,7 @@ std::string read_exactly(int fd, std::size_t size, const std::string& path) {
 std::string read_prefixed(int fd, std::size_t limit, const std::string& path) {
   std::uint64_t size = 0;
   for (char c : read_exactly(fd, 8, path)) size = size << 8 | static_cast<unsigned char>(c);
-  if (size > limit) throw Error(fmt::format("it has a part of {} bytes, allowed are {}", size, limit));
+  if (size > limit) throw Error(fmt::format("it has a part of {} bytes, allowed are {}", size, limit), {}, Exit::integrity);
   return read_exactly(fd, static_cast<std::size_t>(size), path);
 }
 
@@ -72,7 +72,7 @@ struct ImportSink : PackReader::Sink {
 
   void begin(const Digest& digest, std::uint64_t size) override {
     auto found = wanted.find(digest);
-    if (found == wanted.end() || found->second != size) throw Error(fmt::format("it holds an object that its manifest does not name: {}", digest.hex()));
+    if (found == wanted.end() || found->second != size) throw Error(fmt::format("it holds an object that its manifest does not name: {}", digest.hex()), {}, Exit::integrity);
     wanted.erase(found);
     open = digest;
     keep = !store.has_object(digest);
@@ -137,7 +137,7 @@ Digest ReleaseStore::import_file(const std::string& path) {
     PackReader pack(sink);
     for_each_block(in.get(), path, [&](std::string_view part) { pack.feed(part); });
     pack.finish();
-    if (!sink.wanted.empty()) throw Error(fmt::format("{} of its objects are missing", sink.wanted.size()));
+    if (!sink.wanted.empty()) throw Error(fmt::format("{} of its objects are missing", sink.wanted.size()), {}, Exit::integrity);
     batch.commit();
     add_sealed(sealed);
     return sealed.digest();

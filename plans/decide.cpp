@@ -145,6 +145,10 @@ struct Decider {
     if (failed_as_a_whole()) return;
     if (state.halted) return wait(Waiting::halted, state.halt_why.empty() ? "halted" : state.halt_why);
     if (state.paused) return wait(Waiting::paused, state.pause_why.empty() ? "paused" : "paused: " + state.pause_why);
+    // Tried once more after a person has said that it goes on; then it pauses again.
+    for (int i : state.drained)
+      if (host(i).phase == HostPhase::confirmed && !host(i).busy) out.actions.push_back(Resolve{i});
+    if (!state.drained.empty()) return wait(Waiting::work, "undraining");
     int lost = state.unreachable;
     if (lost > spec().max_unreachable)
       return record("rollout.paused", {{"by", "policy"},

@@ -91,10 +91,11 @@ json::object steps_json(const std::map<std::string, std::int64_t>& step_ms) {
   return o;
 }
 
-StepResult confirmed(const StepContext& c, const std::map<std::string, std::int64_t>& step_ms) {
+StepResult confirmed(const StepContext& c, const std::map<std::string, std::int64_t>& step_ms, const std::string& trouble) {
   StepResult r;
   r.entry = host_entry(c, "host.confirmed");
   r.entry["release"] = c.plan.to.folder();
+  if (!trouble.empty()) r.entry["drained"] = trouble;  // what could not be cleaned up behind it
   r.entry["step_ms"] = steps_json(step_ms);
   return r;
 }
@@ -123,7 +124,7 @@ StepResult from_terminal(const StepContext& c, const OpState& state, const std::
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;
   if (!state.forward && state.phase == OpPhase::confirmed && state.to != c.plan.to) return returned(c, step_ms);
   switch (state.phase) {
-    case OpPhase::confirmed: return confirmed(c, step_ms);
+    case OpPhase::confirmed: return confirmed(c, step_ms, state.detail);
     case OpPhase::reverted: return failed(c, "confirm", "the host went back by itself" + because, false);
     case OpPhase::failed_unchanged: return failed(c, "switch", "the host was left unchanged" + because, false);
     case OpPhase::none: return never_began(c);
@@ -232,6 +233,8 @@ Task<StepResult> settle(const StepContext& c, Elapsed until) {
       if (!why.empty()) co_return unknown(c, why);
     }
   }
+  // Said once more, it puts right what the first time left: a host that is still drained.
+  if (ask.state.phase == OpPhase::confirmed && ask.state.forward) co_return co_await confirm_healthy(c, until, {});
   if (ask.state.phase != OpPhase::activated) co_return from_terminal(c, ask.state, {});
   AskFinish finish{c, {}};
   why = co_await ask_until(c, until, finish);
@@ -300,6 +303,7 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
     ActivateReply reply = co_await c.port.activate(std::move(request), c.spec.confirm_within + spread + Millis(10000), std::move(on_step));
     if (reply.healthy && reply.state.phase == OpPhase::activated) co_return co_await confirm_healthy(c, until, reply.step_ms);
     if (reply.state.phase == OpPhase::activated) co_return failed(c, reply);
+    if (reply.state.phase == OpPhase::none && !reply.failed_step.empty()) co_return failed(c, reply);  // nothing was begun, and it says why
     StepResult r = from_terminal(c, reply.state, reply.step_ms);
     if (!reply.failed_step.empty() && r.entry.at("kind") == "host.failed") {
       r.entry["failed_step"] = reply.failed_step;

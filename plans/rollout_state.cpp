@@ -180,6 +180,9 @@ void RolloutState::apply(const LedgerEntry& entry) {
     } else if (kind == "host.confirmed") {
       host.switched = true;
       host.reason.clear();
+      host.drained = get_string_or(b, "drained", "");
+      if (host.drained.empty()) drained.erase(i);
+      else drained.insert(i);
       host.forward_took = took;
       move(i, HostPhase::confirmed);
       stage.last_progress = time;

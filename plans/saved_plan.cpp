@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "core/base/files.hpp"
 #include "plans/preflight.hpp"
@@ -24,8 +26,9 @@ std::string save_plan(const Preflight& preflight) {
 }
 
 bool is_saved_plan(const std::string& path) {
-  auto bytes = read_file_if_exists(path);
-  return bytes && bytes->starts_with(kMark);
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // it may as well be a release of many gigabytes
+  std::string start(kMark.size(), '\0');
+  return fd && ::read(fd.get(), start.data(), start.size()) == static_cast<ssize_t>(start.size()) && start == kMark;
 }
 
 SavedPlan load_saved_plan(const std::string& path) {

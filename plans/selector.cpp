@@ -99,14 +99,19 @@ bool Selector::matches(const Labels& labels) const {
   auto holds = [&](const Term& term) {
     auto label = labels.find(term.key);
     bool there = label != labels.end();
+    // "gpu" may be a label or the name of a host.
+    auto is_host = [&](const std::string& word) {
+      auto host = labels.find("host");
+      return host != labels.end() && host->second == word;
+    };
     auto among = [&] { return there && std::find(term.values.begin(), term.values.end(), label->second) != term.values.end(); };
     switch (term.test) {
       case Test::equals:
       case Test::in: return among();
       case Test::differs:
       case Test::not_in: return !among();
-      case Test::has: return there;
-      case Test::lacks: return !there;
+      case Test::has: return there || is_host(term.key);
+      case Test::lacks: return !there && !is_host(term.key);
       case Test::glob: return there && glob_match(term.values[0], label->second);
       case Test::not_glob: return !(there && glob_match(term.values[0], label->second));
     }

@@ -1,5 +1,5 @@
 // Which hosts: "all", "role=web", "role=web,datacenter!=ams", "role in (web, api)", "gpu", "!gpu", host globs "web-*", and
-// alternatives with "|": "role=web,datacenter!=ams | web-00". A word that cannot be a label's name ("web-01") is a host's name;
+// alternatives with "|": "role=web,datacenter!=ams | web-00". A word is a label's name or a host's ("web-01", "h01");
 // "!web-*" leaves hosts out. A label that a host lacks differs from every value.
 // Every host has the labels host and datacenter besides its own.
 #pragma once

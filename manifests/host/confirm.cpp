@@ -3,6 +3,7 @@
 
 #include "manifests/host/admission.hpp"
 #include "manifests/host/bring_up.hpp"
+#include "manifests/host/drain.hpp"
 #include "manifests/host/operation.hpp"
 #include "manifests/host/revert.hpp"
 
@@ -31,8 +32,12 @@ OpState confirm(HostContext& host, const UnitRef& ref, const std::string& op, st
   admit(host, *lock, journal, epoch, holder, "", false);
   UnitHistory history = fold(journal.records());
   const Operation* found = history.find(op);
-  if (!found || found->state.phase != OpPhase::activated || !found->state.forward || history.open() != found)
-    return found ? state_of(*found, host) : OpState{.op = op};
+  if (!found || found->state.phase != OpPhase::activated || !found->state.forward || history.open() != found) {
+    OpState state = found ? state_of(*found, host) : OpState{.op = op};
+    // Confirmed before: what could not be cleaned up then is tried again.
+    if (state.phase == OpPhase::confirmed && found == history.newest() && is_drained(unit)) state.detail = clean_up(host, unit, *lock);
+    return state;
+  }
   if (!why_overdue(host, unit, *found).empty()) {
     lock.reset();
     revert_overdue(host, unit, Millis(0));  // its dead-man is at it, or gone

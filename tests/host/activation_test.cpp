@@ -306,6 +306,23 @@ TEST_CASE("drained hosts are undrained on every way out") {
   CHECK(text_of(note) == "drain 1.1\nundrain 1.1\n");
   CHECK(h.nothing_left());
 
+  // Undrain fails behind the confirmation: said, and tried again when the confirmation is said again.
+  auto deaf = release("1.25");
+  std::string door = h.dir / "door";
+  deaf.manifest.spec.undrain = Action{{"/bin/sh", "-c", "test -e " + door}};
+  auto before = read_current(h.unit()).release;
+  auto shut = h.stage(deaf).release;
+  REQUIRE(activate(h.host, h.forward("op-deaf", before, shut)).healthy);
+  auto state = h.confirm_op("op-deaf");
+  CHECK(state.phase == OpPhase::confirmed);
+  CHECK(state.detail.find("undrain of storefront@1.25") == 0);
+  CHECK(exists(h.unit().state + "/drained"));
+  put(door, "");
+  state = h.confirm_op("op-deaf");
+  CHECK(state.phase == OpPhase::confirmed);
+  CHECK(state.detail.empty());
+  CHECK(h.nothing_left());
+
   auto broken = release("1.3");
   broken.manifest.spec.drain = Action{{"/bin/sh", "-c", "echo no balancer; exit 2"}};
   auto three = h.deploy(broken);

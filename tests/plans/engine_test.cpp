@@ -132,6 +132,33 @@ TEST_CASE("a bake is not skipped because a host's entry is seen before its task 
   CHECK(bakes);
 }
 
+TEST_CASE("a drain that fails is a failure of that host, with its output, and is not tried three times") {
+  World w(12);
+  w.hosts->host("web-001").faults.drain_fails = true;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::failed);
+  CHECK(w.state().hosts()[0].attempts == 1);
+  CHECK(w.state().hosts()[0].reason == "drain failed: the balancer says no");
+  CHECK(w.running("1.0") == 12);
+}
+
+TEST_CASE("a host that cannot be undrained pauses the rollout before another is drained; resume tries it again") {
+  World w(12);
+  w.spec.unproven = {"1.0"};
+  w.hosts->host("web-001").faults.undrain_fails = 2;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::waiting);
+  CHECK(w.state().pause_why == "web-001 runs 2.0 and is not back in service: undrain: the balancer says no; `resume` tries again");
+  CHECK(w.running("2.0") == 1);
+  life = w.run(true);
+  CHECK(life.exit == Exit::waiting);
+  CHECK(w.running("2.0") == 1);
+  life = w.run(true);
+  CHECK(life.exit == Exit::done);
+  CHECK(w.running("2.0") == 12);
+  w.check_honest();
+}
+
 TEST_CASE("a host without space fails without having been touched") {
   World w(12);
   w.hosts->host("web-001").faults.stage_refuses = true;

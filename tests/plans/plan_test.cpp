@@ -1,8 +1,14 @@
 #include "plans/plan.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <set>
 
+#include "core/base/files.hpp"
+#include "plans/preflight.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/temp_dir.hpp"
 
 using namespace ripcord;
 
@@ -175,6 +181,14 @@ requires: {fleet: staging, completed: 24h}
   CHECK_FALSE(decode_plan("p", stages, fleet_of(kThree, "link: local\n")).window);
   CHECK(decode_plan("p", stages + "window: {days: sat-mon, hours: \"00:00-24:00\", timezone: UTC}\n", fleet).window->text() ==
         "mon,sat,sun 00:00-24:00 UTC");
+}
+
+TEST_CASE("a release of any size is told from a saved plan by its first bytes") {
+  TempDir dir;
+  Fd file = open_file(dir / "big.release", O_WRONLY | O_CREAT, 0644);
+  REQUIRE(::ftruncate(file.get(), 200 << 20) == 0);
+  CHECK_FALSE(is_saved_plan(dir / "big.release"));
+  CHECK_FALSE(is_saved_plan(dir / "nothing"));
 }
 
 TEST_CASE("plan file: mistakes have their place") {

@@ -28,6 +28,8 @@ TEST_CASE("selector: every form") {
   CHECK(matched("role in (web,db)") == "wd");
   CHECK(matched("role not in (web, api)") == "d");
   CHECK(matched("gpu") == "w");
+  CHECK(Selector::parse("h01").matches({{"host", "h01"}}));  // looks like a label, and is a host
+  CHECK_FALSE(Selector::parse("!h01").matches({{"host", "h01"}}));
   CHECK(matched("!gpu") == "d");
   CHECK(matched("web-*") == "w");
   CHECK(matched("!web-*") == "d");

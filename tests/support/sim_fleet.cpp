@@ -67,6 +67,12 @@ class SimPort : public HostPort {
     }
     if (a.forward && h_.halted) throw HostRefusal({"halted", "this host is " + h_.halted->text(), ""});
     end_pending();
+    if (a.forward && h_.faults.drain_fails) {
+      r.state.op = a.op;
+      r.failed_step = "drain";
+      r.output = "the balancer says no\n";
+      co_return r;
+    }
     if (a.forward && h_.running != a.from) throw HostRefusal({"conflict", "current names another release", ""});
     if (!a.forward && h_.running != a.from && h_.running != a.to) throw HostRefusal({"conflict", "current names neither", ""});
     if (a.to && !h_.staged.contains(a.to->folder()) && h_.running != a.to && a.from != a.to && !held_before(*a.to))
@@ -134,7 +140,9 @@ class SimPort : public HostPort {
       h_.faults.lose_confirm_reply = false;
       throw LinkError(LinkFault::unreachable, "closed", "the session broke");
     }
-    co_return s;
+    OpState said = s;
+    if (h_.faults.undrain_fails > 0 && s.phase == OpPhase::confirmed) --h_.faults.undrain_fails, said.detail = "undrain: the balancer says no";
+    co_return said;
   }
 
   Task<> fence(UnitRef, std::int64_t epoch, std::string holder, std::string) override {

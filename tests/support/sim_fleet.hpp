@@ -24,6 +24,8 @@ struct SimFaults {
   bool way_back_broken = false;     // the old release does not start again after the new one ran
   bool deadman_dead = false;        // nobody goes back by himself; only a controller that asks makes an overdue way back happen
   bool unhealthy_later = false;     // healthy until confirmed, not during the bake
+  bool drain_fails = false;         // before anything is begun
+  int undrain_fails = 0;            // so many times, behind the confirmation
   int latency_ms = 3;
 };
 
