@@ -184,7 +184,7 @@ requires: {fleet: staging, completed: 24h}
 }
 
 TEST_CASE("a release of any size is told from a saved plan by its first bytes") {
-  TempDir dir;
+  ripcord::test::TempDir dir;
   Fd file = open_file(dir / "big.release", O_WRONLY | O_CREAT, 0644);
   REQUIRE(::ftruncate(file.get(), 200 << 20) == 0);
   CHECK_FALSE(is_saved_plan(dir / "big.release"));
