@@ -130,6 +130,7 @@ StepResult from_terminal(const StepContext& c, const OpState& state, const std::
     case OpPhase::none: return never_began(c);
     default: break;
   }
+  if (state.phase == OpPhase::needs_operator && !c.spec.no_return.empty()) return failed(c, "health", "the host runs it, and not well" + because, true);
   StepResult r;
   r.entry = host_entry(c, "host.stuck");
   r.entry["reason"] = fmt::format("the host's journal says {}{}", to_text(state.phase), because);

@@ -12,7 +12,8 @@ Task<StepResult> onward_step(StepContext c) {
   request.unit = c.spec.unit_ref();
   request.op = c.op;
   request.rollout = c.spec.id;
-  request.forward = false;
+  request.forward = true;
+  request.confirm_within_ms = -1;  // not armed
   request.from = c.plan.from;
   request.to = c.plan.to;
   request.epoch = c.epoch;
@@ -46,6 +47,13 @@ Task<StepResult> onward_step(StepContext c) {
     co_await sleep_until(c.clock, c.clock.elapsed() + pause);
   }
   if (ours) co_return StepResult{{}, true, false, why};
+  if (refusal && refusal->code() == "halted") {
+    r.entry["kind"] = "host.staged";
+    r.entry["reason"] = refusal->message();
+    r.halted = true;
+    r.why = c.plan.name + ": " + refusal->message();
+    co_return r;
+  }
   if (refusal && refusal->code() == "fenced") co_return StepResult{{}, false, true, refusal->message()};
   if (!answered && !refusal) {
     r.entry["reason"] = why;

@@ -52,7 +52,7 @@ class WireHost : public HostPort {
     json::object request = to_json(activate_request);
     request["do"] = "activate";
     fresh_.reset();
-    bool forward = activate_request.forward;
+    bool forward = activate_request.forward && activate_request.confirm_within_ms > 0;  // else nobody will confirm it
     std::function<void(std::string)> on_event = [this, forward, on_step = std::move(on_step)](std::string step) {
       if (step == "restarted" && forward) open_fresh();
       if (on_step) on_step(step);

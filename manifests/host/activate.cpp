@@ -19,6 +19,7 @@ namespace {
 constexpr Millis kLockWait{20000};
 constexpr Millis kBackLockWait{120000};  // another rollback may be watching health under the lock: this one wants to see its end
 constexpr Millis kTurnWait{60000};
+constexpr std::int64_t kUnarmed = -1;       // confirm_within_ms of a forward operation past a point of no return
 
 using Context = std::optional<ReleaseContext>;
 
@@ -26,7 +27,8 @@ void check_request(const HostContext& host, const ActivateRequest& r) {
   if (host.read_only) throw HostFailure("read_only", "this session may only read");
   check_operation_id(r.op);
   if (r.forward && !r.to) throw HostFailure("bad_request", "a forward operation needs a release to go to");
-  if (r.forward && r.confirm_within_ms <= 0) throw HostFailure("bad_request", "a forward operation needs confirm_within_ms");
+  if (r.forward && r.confirm_within_ms <= 0 && r.confirm_within_ms != kUnarmed)
+    throw HostFailure("bad_request", "a forward operation needs confirm_within_ms");
   if (r.spread_ms < 0) throw HostFailure("bad_request", "spread_ms is negative");
 }
 
@@ -234,11 +236,15 @@ class Forward {
   ActivateReply reply_;
 };
 
-ActivateReply go_back(HostContext& host, const ActivateRequest& r) {
+// `onward`: forward past a point of no return, which is done the same way: nothing armed, nothing to go back to. It is forward all the
+// same, so a halt and another ledger refuse it; a halt that comes meanwhile waits until it is done.
+ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward = false) {
+  std::optional<ForwardGate> gate;
+  if (onward) gate.emplace(host);
   UnitLayout unit = host.layout.unit(r.unit);
   UnitLock lock(host, unit, "go back " + r.op, kBackLockWait);
   Journal journal(unit);
-  admit(host, lock, journal, r.epoch, r.holder, r.ledger_id, false);
+  admit(host, lock, journal, r.epoch, r.holder, r.ledger_id, onward);
   UnitHistory history = fold(journal.records());
   if (const Operation* known = history.find(r.op)) {
     if (!known->terminal()) return go_on_back(host, unit, lock, r.op);
@@ -285,7 +291,11 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r) {
 
 ActivateReply activate(HostContext& host, const ActivateRequest& request) {
   check_request(host, request);
-  return request.forward ? Forward(host, request).run() : go_back(host, request);
+  if (!request.forward) return go_back(host, request);
+  if (request.confirm_within_ms != kUnarmed) return Forward(host, request).run();
+  ActivateRequest onward = request;
+  onward.forward = false;  // in the journal, too: no rip cord without a target takes it back
+  return go_back(host, onward, true);
 }
 
 ActivateReply finish(HostContext& host, const UnitRef& ref, const std::string& op) {

@@ -3,9 +3,11 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
+#include "manifests/host/observe.hpp"
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -54,6 +56,28 @@ TEST_CASE("going back, confirm and the dead-man do not look at the flag", "[halt
   raise_halt(h.host, kHalt);
   CHECK(h.wait_for([&] { return h.state("op-4").phase == OpPhase::reverted; }, Millis(10000)));
   CHECK(h.current() == "releases/" + one.folder());
+}
+
+TEST_CASE("forward past a point of no return is not armed and no rip cord's business, but a halt refuses it all the same", "[halt]") {
+  ActivationHost h;
+  auto one = h.deploy(sleeper("1.0"));
+  auto two = h.stage(sleeper("1.1")).release;
+  raise_halt(h.host, kHalt);
+  CHECK(refusal([&] { activate(h.host, h.forward("op-2", one, two, -1)); }).code == "halted");
+  CHECK(h.current() == "releases/" + one.folder());
+  lift_halt(h.host);
+  auto reply = activate(h.host, h.forward("op-3", one, two, -1));
+  CHECK(reply.healthy);
+  CHECK(reply.state.phase == OpPhase::confirmed);
+  CHECK(h.current() == "releases/" + two.folder());
+  CHECK(h.service_folder() == two.folder());
+  CHECK(h.nothing_left());
+  auto kinds = h.kinds();
+  CHECK(std::count(kinds.begin(), kinds.end(), "ARMED") == 1);  // of the first deployment
+  auto seen = observe(h.host, h.ref(), Verify::none, false);
+  CHECK_FALSE(seen.way_back);
+  CHECK(seen.last_forward->op != "op-3");
+  CHECK(refusal([&] { activate(h.host, h.forward("op-4", two, one, 0)); }).code == "bad_request");
 }
 
 TEST_CASE("a halt that comes during drain or spread is heard before anything is armed, and the host is undrained", "[halt]") {

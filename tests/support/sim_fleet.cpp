@@ -59,6 +59,7 @@ class SimPort : public HostPort {
   Task<ActivateReply> activate(ActivateRequest a, Millis within, std::function<void(std::string)> on_step) override {
     co_await travel();
     fence_check(a.epoch, a.holder);
+    if (a.forward && a.confirm_within_ms < 0) a.forward = false;  // past a point of no return
     ActivateReply r;
     if (auto known = h_.ops.find(a.op); known != h_.ops.end()) {  // asked twice: never done twice
       r.state = known->second;
