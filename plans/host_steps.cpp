@@ -235,7 +235,10 @@ Task<StepResult> settle(const StepContext& c, Elapsed until) {
     }
   }
   // Said once more, it puts right what the first time left: a host that is still drained.
-  if (ask.state.phase == OpPhase::confirmed && ask.state.forward) co_return co_await confirm_healthy(c, until, {});
+  if (ask.state.phase == OpPhase::confirmed && ask.state.forward) {
+    std::map<std::string, std::int64_t> no_steps;
+    co_return co_await confirm_healthy(c, until, std::move(no_steps));
+  }
   if (ask.state.phase != OpPhase::activated) co_return from_terminal(c, ask.state, {});
   AskFinish finish{c, {}};
   why = co_await ask_until(c, until, finish);
