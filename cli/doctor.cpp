@@ -102,7 +102,7 @@ class Doctor : public Command {
     good("hosts", fmt::format("{} of {} answer and run the host program", well, looks.size()));
     if (!weak.empty())
       warn("dead-man", fmt::format("weak on {}: {}", count_of(weak.size(), "host"), compress_hosts(weak)),
-           "without systemd the way back after a reboot waits for the next contact; plans can demand_strong_deadman");
+           "without systemd the way back after a reboot waits for the next contact; a plan can say `deadman: strong`");
     else if (well > 0) good("dead-man", "strong on every host that answers");
     if (!trusting.empty() && well > 0)
       warn("trust", fmt::format("{} take unsigned releases: {}", count_of(trusting.size(), "host"), compress_hosts(trusting)),

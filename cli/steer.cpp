@@ -70,12 +70,15 @@ class Steer : public Command {
           body["once"] = once;
           break;
         }
-        int stage = -1;  // the current one, or the next that asks for it
+        int stage = -1;  // the next that asks for it; who approves has to have seen what went before
         for (int i = at; i < static_cast<int>(spec.stages.size()) && stage < 0; ++i)
           if (spec.stages[static_cast<std::size_t>(i)].approval && !s.stages()[static_cast<std::size_t>(i)].approved &&
               !s.stages()[static_cast<std::size_t>(i)].started)
             stage = i;
         if (stage < 0 || s.rolling_back) throw refuse("no stage waits for approval");
+        if (stage > at)
+          throw refuse(fmt::format("stage {} asks for approval once stage {} has passed, and that has not ended yet",
+                                   spec.stages[static_cast<std::size_t>(stage)].name, spec.stages[static_cast<std::size_t>(at)].name));
         body["kind"] = "rollout.approved";
         body["stage"] = stage;
         break;

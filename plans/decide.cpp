@@ -107,7 +107,7 @@ struct Decider {
   bool failed_as_a_whole() {
     std::string why;
     if (state.aborted) {
-      record("rollout.rolling_back", {{"why", "aborted: " + state.rollback_why}});
+      record("rollout.rolling_back", {{"why", state.rollback_why.empty() ? "aborted" : "aborted: " + state.rollback_why}});
       return true;
     }
     if (!state.disproof.empty() || state.failures >= std::max(1, spec().max_failures)) {

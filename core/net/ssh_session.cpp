@@ -208,10 +208,13 @@ Task<> SshSession::handshake(std::vector<std::string> host_key_types, Elapsed de
     auto mismatch = find_mismatch(greeting);
     std::string what = mismatch ? fmt::format("no {} algorithm in common with '{}' ({}): it offers {}; ripcord has {}", mismatch->what,
                                               who_, escape_terminal(server), escape_terminal(mismatch->offered), mismatch->needed)
-                                : fmt::format("the SSH handshake with '{}' ({}) failed: {}", who_, escape_terminal(server),
+                                : fmt::format("the SSH handshake with '{}'{} failed: {}", who_,
+                                              server.empty() ? "" : " (" + escape_terminal(server) + ")",
                                               ended_ ? "the other side hung up" : last_error());
     throw LinkError(LinkFault::unreachable, "handshake_failed", what,
-                    mismatch ? fmt::format("add one of these to {} in its sshd_config", mismatch->directive) : "see sshd's log on the host");
+                    mismatch ? (std::string_view(mismatch->directive) == "HostKey"
+                                    ? std::string("make a key of one of these kinds there (ssh-keygen -A) and name its file after HostKey in its sshd_config")
+                                    : fmt::format("add one of these to {} in its sshd_config", mismatch->directive)) : "see sshd's log on the host");
   }
   std::size_t size = 0;
   int type = 0;
