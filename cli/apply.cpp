@@ -25,6 +25,7 @@ class Apply : public Command {
     a.positional("TARGET", target_, "UNIT, UNIT@VERSION, a unit folder, a release file or a saved plan");
     options_.declare(a);
     confirmation_.declare(a, true);
+    a.flag("--detach", run_.detach, "go on in a process of its own that needs no terminal (exit 6); `status -w` follows it");
     a.flag("--no-wait", run_.no_wait, "leave at a bake, approval or window (exit 6); `resume --due` goes on");
   }
 
@@ -96,6 +97,7 @@ class Apply : public Command {
     confirm(c, confirmation_, "roll out " + plan_in_short(p.preflight) + "?", true);
     if (out.text() && !out.quiet) out.print("");
     if (p.set_aside) set_aside_changed(c, p);
+    run_.seen = p.seen;
     return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
   }
 

@@ -50,6 +50,7 @@ std::unique_ptr<Command> make_promote();
 std::unique_ptr<Command> make_approve();
 std::unique_ptr<Command> make_abort();
 std::unique_ptr<Command> make_retry();
+std::unique_ptr<Command> make_adopt();
 std::unique_ptr<Command> make_halt();
 std::unique_ptr<Command> make_unhalt();
 std::unique_ptr<Command> make_history();

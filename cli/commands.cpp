@@ -68,6 +68,10 @@ const std::vector<CommandInfo>& commands() {
        "--key signs it (a private key, or a public key whose private half is in ssh-agent). --out FILE (or -o FILE) also writes the\n"
        "release as one file, for `ripcord apply FILE` elsewhere.",
        make_seal, true},
+      {"adopt", G::setting_up, "UNIT [HOST...] -m WHY", "take hosts over that belong to another ledger",
+       "A host's unit belongs to the ledger that first deployed it. Forward work of another one is refused, naming the first one's machine,\n"
+       "until it adopts the host; whoever deploys from there is fenced off.",
+       make_adopt},
       {"version", G::setting_up, "", "versions of ripcord and of the host program", "", make_version},
       {"help", G::setting_up, "[COMMAND]", "this text, or all about one command", "", make_help},
   };

@@ -117,6 +117,12 @@ HostPorts& Context::ports() {
   return *ports_;
 }
 
+HostPorts& Context::more_ports() {
+  ports();
+  if (!more_ports_) more_ports_ = make_wire_hosts(loop_, clock_, *link_, fleet());
+  return *more_ports_;
+}
+
 std::string Context::spool_folder() { return fleet().folder + "/.ripcord/spool"; }
 
 std::string Context::command(const std::string& words) const { return out_.program + " " + words; }

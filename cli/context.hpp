@@ -39,6 +39,7 @@ class Context {
   // `patience`: how long a database may be away before a call gives up; the first call decides.
   Ledger& ledger(Millis patience = kLedgerPatience);
   HostPorts& ports();
+  HostPorts& more_ports();  // further sessions to the same hosts, for what is asked beside a rollout
   void be_quick(Millis step);  // no step of opening a session takes longer, and many are opened at once; before the first use of ports()
   std::string spool_folder();
 
@@ -78,7 +79,7 @@ class Context {
   std::optional<ReleaseStore> store_;
   std::unique_ptr<Ledger> ledger_;
   std::unique_ptr<Link> link_;
-  std::unique_ptr<HostPorts> ports_;
+  std::unique_ptr<HostPorts> ports_, more_ports_;
 };
 
 // The host program to push: $RIPCORD_HOST_PROGRAM, else ripcord-host beside this executable, else ../lib/ripcord/ripcord-host.

@@ -17,6 +17,7 @@ class Resume : public Command {
     a.flag("--due", due_, "every rollout that can go on by itself, without waiting (for a timer)");
     a.value("-m,--message", why_, "WHY", "the reason; it goes into the ledger");
     a.flag("--no-wait", run_.no_wait, "leave at a bake, approval or window (exit 6)");
+    a.flag("--detach", run_.detach, "in a process of its own that needs no terminal (exit 6); `status -w` follows it");
     a.flag("--take-over", run_.take_over, "also when another process still holds the lease: it is fenced off");
   }
 

@@ -4,28 +4,43 @@
 
 #include <set>
 
+#include "cli/detach.hpp"
 #include "cli/holder.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/ledger_check.hpp"
 #include "plans/halt.hpp"
 #include "plans/history.hpp"
+#include "plans/host_objects.hpp"
 
 namespace ripcord::cli {
 namespace {
 
+bool holds_release(const ReleaseStore& store, const Digest& manifest) {
+  try {
+    (void)store.sealed(manifest);
+    return true;
+  } catch (const Error& e) {
+    if (e.exit() == Exit::integrity) throw;
+    return false;
+  }
+}
+
 Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const std::string& unit, RunOptions wanted, View& view,
-         const std::function<Task<Exit>(Engine&)>& go) {
+         PackSource& packs, const std::function<Task<Exit>(Engine&)>& go) {
   EngineOptions options;
   options.no_wait = wanted.no_wait;
-  options.take_over = wanted.take_over || runner_of(c, unit).gone;
+  const bool gone = runner_of(c, unit).gone;
+  options.take_over = wanted.take_over || gone;
+  if (gone) options.take_over_how = "its process has ended";
+  options.only_begin = wanted.detach;
+  options.seen = wanted.seen;
   options.holder = holder_of_this_process();
   options.who = c.who();
   options.machine = c.machine();
   options.halt_file = halt_file(c.fleet());
   auto once = make_once_runner(c.clock(), c.fleet().folder);
   options.once = once.get();
-  auto packs = store_packs(c.store());
-  Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), *packs, c.fleet(), release, view, options);
+  Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), packs, c.fleet(), release, view, options);
   int signal = 0;
   Exit exit = Exit::done;
   {
@@ -36,6 +51,7 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
     exit = c.wait(go(engine));
     signal = interrupts.caught();
   }
+  if (wanted.detach && signal == 0) return detach_rollout(c, unit, id, false);
   auto state = fold_rollout(c.entries(), id);
   if (!state)
     throw Error(fmt::format("rollout {} is not in the ledger any more", id), "look at the ledger file before going on", Exit::integrity);
@@ -49,16 +65,26 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
 Exit start_rollout(Context& c, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options) {
   auto view = make_view(c.out(), c.clock());
   const std::string id = spec.id, unit = spec.unit;
-  return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.start(std::move(spec), epoch_at_least); });
+  auto packs = store_packs(c.store());
+  return run(c, release, id, unit, options, *view, *packs, [&](Engine& engine) { return engine.start(std::move(spec), epoch_at_least); });
 }
 
 Exit resume_rollout(Context& c, RolloutState state, std::string why, RunOptions options) {
+  if (options.detach) return detach_rollout(c, state.spec().unit, state.spec().id, options.take_over);
   auto view = make_view(c.out(), c.clock());
   const std::string id = state.spec().id, unit = state.spec().unit;
-  auto release = load_release(c.store(), state.spec().manifest);
+  // This machine need not be the one that sealed it: what the store lacks, hosts have.
+  auto& store = c.store_for_writing();
+  HostObjects objects(store, c.more_ports(), state.spec().unit_ref(), holders_of(state));
+  if (!holds_release(store, state.spec().manifest)) {
+    c.out().note(fmt::format("{}@{} is not sealed here: it is brought from the hosts that hold it", unit, state.spec().version));
+    c.wait(objects.bring_manifest(state.spec().manifest));
+  }
+  auto release = load_release(store, state.spec().manifest);
+  auto packs = store_or_host_packs(store, objects);
   require_no_lost_commits(c, state);
   view->show(state);
-  return run(c, release, id, unit, options, *view, [&](Engine& engine) { return engine.resume(std::move(state), std::move(why)); });
+  return run(c, release, id, unit, options, *view, *packs, [&](Engine& engine) { return engine.resume(std::move(state), std::move(why)); });
 }
 
 Runner runner_of(Context& c, const std::string& unit) {

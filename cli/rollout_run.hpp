@@ -10,6 +10,8 @@ namespace ripcord::cli {
 struct RunOptions {
   bool no_wait = false;
   bool take_over = false;
+  bool detach = false;        // go on in a process of its own
+  std::int64_t seen = -1;     // the ledger's size when the hosts were looked at
 };
 
 // A new rollout, or one that is open (any paused state is resumed with `why`). The exit code is the rollout's, or 128 + the signal

@@ -15,6 +15,7 @@
 #include "manifests/shared/seal.hpp"
 #include "plans/history.hpp"
 #include "plans/live_releases.hpp"
+#include "plans/opening.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -206,6 +207,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
       throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit),
                   {}, Exit::refused);
   }
+  p.seen = preflight.ledger_id->empty() ? 0 : c.ledger().store().size();
   UnitRef ref{unit.unit, unit.root};
   p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
   look_at_contract(c, store, options, p, preflight.contract);
@@ -217,28 +219,19 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
 }
 
 void refuse_open_rollouts(Context& c, const std::string& unit, const std::vector<const Host*>& hosts) {
+  std::vector<std::string> names;
+  for (const auto* h : hosts) names.push_back(h->name);
   auto entries = c.entries();
-  auto refuse = [&](const RolloutState& s, const std::string& what) {
-    auto runner = runner_of(c, s.spec().unit);
-    auto who = runner.alive(c.now()) ? "run by " + runner.text() : "started by " + s.spec().who + ", and no process runs it now";
-    throw Error(
-        fmt::format("{}: {}; rollout {}, {}, since {}", what, verdict(s, c.now()).text, s.spec().id, who, short_time(s.began, c.now())),
-        fmt::format("`{}` goes on with it, `{}` brings its hosts back", c.command("resume " + s.spec().unit),
-                    c.command("abort " + s.spec().unit)),
-        Exit::held);
-  };
-  if (auto open = open_rollout(entries, unit)) refuse(*open, fmt::format("unit '{}' has an open rollout", unit));
-  std::set<std::string> units;
-  for (const auto& e : entries)
-    if (get_string_or(e.body, "kind", "") == "rollout.started") units.insert(get_string_or(e.body, "unit", ""));
-  units.erase(unit);
-  for (const auto& other : units) {
-    if (other.empty()) continue;
-    auto open = open_rollout(entries, other);
-    if (!open) continue;
-    for (const auto* h : hosts)
-      if (open->index(h->name) >= 0) refuse(*open, fmt::format("host '{}' is in an open rollout of unit '{}'", h->name, other));
-  }
+  auto other = open_rollout_in_the_way(entries, unit, names);
+  if (!other) return;
+  auto runner = runner_of(c, other->unit);
+  auto state = fold_rollout(entries, other->rollout);
+  auto who = runner.alive(c.now()) ? "run by " + runner.text()
+                                   : fmt::format("started by {} on {}, and no process runs it now", other->who, other->machine);
+  throw Error(fmt::format("{}: {}; rollout {}, {}, since {}{}", other->text(), state ? verdict(*state, c.now()).text : other->version, other->rollout,
+                          who, short_time(other->since, c.now()), other->why.empty() ? "" : ": " + other->why),
+              fmt::format("`{}` goes on with it, `{}` brings its hosts back", c.command("resume " + other->unit), c.command("abort " + other->unit)),
+              Exit::held);
 }
 
 void report_findings(Context& c, const Preflight& preflight) {

@@ -38,6 +38,7 @@ struct Prepared {
   std::vector<HostLook> looks;
   Preflight preflight;
   bool set_aside = false;  // the plan's on_drift: running releases that were changed are put right first
+  std::int64_t seen = -1;  // the ledger's size before the hosts were looked at
 };
 Prepared prepare(Context& context, const ReleaseStore& store, const Digest& release, const PlanOptions& options);
 

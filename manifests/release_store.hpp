@@ -14,6 +14,7 @@ namespace ripcord {
 class ReleaseStore {
  public:
   explicit ReleaseStore(std::string folder) : folder_(std::move(folder)) {}
+  const std::string& folder() const { return folder_; }
 
   struct Sealed {
     Digest digest;

@@ -9,13 +9,9 @@
 #include "plans/host_steps.hpp"
 #include "plans/lease_keeper.hpp"
 #include "plans/once_step.hpp"
+#include "plans/opening.hpp"
 
 namespace ripcord {
-Exit exit_for(const RolloutState& state) {
-  if (state.ending != Ending::open) return static_cast<Exit>(state.exit_code);
-  if (state.halted) return Exit::held;
-  return Exit::waiting;
-}
 
 struct Engine::Impl {
   Loop& loop;
@@ -73,33 +69,38 @@ struct Engine::Impl {
     co_await sync();
   }
 
+  // The first entry goes only onto a ledger in which nothing is in its way; somebody else's rollout may begin at this very moment.
+  Task<> append_start(json::object first) {
+    const auto& spec = state->spec();
+    first["rollout"] = spec.id;
+    first["unit"] = spec.unit;
+    first["epoch"] = lease.lease().epoch;
+    for (bool written = false; !written;) {
+      auto entries = read_all(ledger);
+      require_free(entries, spec, options.seen);
+      halt.refuse(entries, spec.fleet);
+      std::vector<json::object> bodies{first};
+      std::optional<LedgerStore::Guard> guard = lease.guard();
+      const std::int64_t size = entries.empty() ? 0 : entries.back().seq + 1;
+      try {
+        co_await ledger.append_at(size, std::move(bodies), std::move(guard));
+        written = true;
+      } catch (const LedgerMoved&) {  // look again
+      }
+    }
+    co_await sync();
+  }
+
   // --- halt -------------------------------------------------------------------------------------------------------------------
-  // What our own file says; the ledger's word is in the state. A halt that came and was lifted while this process stood still
-  // counts, too.
+  // What our own file says; the ledger's word is in the state.
+  HaltWatch halt{options.halt_file};
   Elapsed next_halt_look;
-  std::string halted_before;  // id of the newest halt when we began
-  std::optional<Halt> halted_here() const {
-    auto mark = read_halt_mark(options.halt_file);
-    if (mark && (mark->on || mark->halt.id != halted_before)) return mark->halt;
-    return std::nullopt;
-  }
-
-  void refuse_when_halted() {
-    auto mark = read_halt_mark(options.halt_file);
-    auto standing = standing_halt(read_all(ledger), state->spec().fleet);
-    if (mark) halted_before = mark->halt.id;
-    if (mark && mark->on) standing = mark->halt;
-    if (standing && !state->rolling_back && !state->aborted)
-      throw Error(fmt::format("fleet '{}' is {}", state->spec().fleet, standing->text()),
-                  "nothing was started; 'ripcord unhalt -m WHY' lifts it. rollback and abort work all the same", Exit::held);
-  }
-
   Task<> note_halt() {
     if (clock.elapsed() < next_halt_look) co_return;
     next_halt_look = clock.elapsed() + options.steering_poll;
-    auto halt = halted_here();
-    if (!halt || state->halted || state->rolling_back || state->aborted || state->ending != Ending::open) co_return;
-    json::object entry{{"kind", "rollout.halted"}, {"halt", to_json(*halt)}, {"why", halt->why}};
+    auto heard = halt.heard();
+    if (!heard || state->halted || state->rolling_back || state->aborted || state->ending != Ending::open) co_return;
+    json::object entry{{"kind", "rollout.halted"}, {"halt", to_json(*heard)}, {"why", heard->why}};
     co_await append(std::move(entry));
   }
 
@@ -118,7 +119,7 @@ struct Engine::Impl {
     const auto& name = plan(host).name;
     auto on_step = [this, name](std::string step) { observer.on_step(name, step); };
     return {clock, ports.port(name), state->spec(), plan(host), std::move(op), options.holder, ledger.id(), lease.lease().epoch,
-            state->hosts()[static_cast<std::size_t>(host)].attempts, on_step};
+            state->hosts()[static_cast<std::size_t>(host)].attempts, on_step, [this] { return lease.valid(); }};
   }
 
   Task<> intend(int host, std::string op, bool forward, bool rehearsal, bool lapse) {
@@ -152,11 +153,11 @@ struct Engine::Impl {
     co_await intend(host, op, forward, rehearsal, lapse);
     if (!lease.valid()) co_return StepResult{.fenced = true, .why = "the lease ran out before the command left"};
     // The last look before the command leaves: intend() has read the ledger to its end.
-    auto halt = halted_here();
-    if (forward && (state->halted || halt)) {
+    auto heard = halt.heard();
+    if (forward && (state->halted || heard)) {
       StepResult r;
       r.halted = true;
-      if (halt) r.why = halt->text();
+      if (heard) r.why = heard->text();
       r.entry = {{"kind", "host.staged"}, {"host", plan(host).name}, {"op", op}, {"reason", "halted before the command left"}};
       co_return r;
     }
@@ -346,7 +347,9 @@ struct Engine::Impl {
   }
 
   Task<Exit> begin(std::int64_t epoch_at_least, json::object first) {
-    refuse_when_halted();
+    const bool starts = !first.empty() && first.at("kind") == "rollout.started";
+    halt.begin();
+    if (!starts && !state->rolling_back && !state->aborted) halt.refuse(read_all(ledger), state->spec().fleet);
     const auto& spec = state->spec();
     Lease wanted;
     wanted.scope = spec.unit;
@@ -359,8 +362,14 @@ struct Engine::Impl {
     std::exception_ptr failure;
     Exit exit = Exit::error;
     try {
-      if (!first.empty()) co_await append(std::move(first));
-      exit = co_await run();
+      if (starts) co_await append_start(std::move(first));
+      else if (!first.empty()) co_await append(std::move(first));
+      if (!starts && lease.taken_from() && state->ending == Ending::open) {
+        json::object entry = taken_over_entry(*lease.taken_from(), clock.wall(), options.take_over_how);
+        co_await append(std::move(entry));
+      }
+      exit = exit_for(*state);
+      if (!options.only_begin) exit = co_await run();
     } catch (...) {
       failure = std::current_exception();
     }

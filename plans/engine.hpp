@@ -38,6 +38,9 @@ struct EngineOptions {
   std::string holder;                         // random id of this process; made when empty
   std::string who, machine;                   // for the lease: a person, and where
   bool take_over = false;
+  std::string take_over_how = "--take-over";  // for the ledger, when the lease had not run out
+  bool only_begin = false;                    // start() returns when the rollout is in the ledger: another process goes on
+  std::int64_t seen = -1;                     // the ledger's size when hosts were looked at; -1: not known
   std::string halt_file;                      // plans/halt.hpp; "": none
   OnceRunner* once = nullptr;                 // null: what is to run once cannot be run here
 };
@@ -59,8 +62,5 @@ class Engine {
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
-
-// The exit code for how a rollout stands (DESIGN section 10).
-Exit exit_for(const RolloutState& state);
 
 }  // namespace ripcord

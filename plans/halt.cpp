@@ -105,6 +105,24 @@ std::optional<Halt> standing_halt(const std::vector<LedgerEntry>& entries, const
   return halt;
 }
 
+void HaltWatch::begin() {
+  if (auto mark = read_halt_mark(file_)) before_ = mark->halt.id;
+}
+
+std::optional<Halt> HaltWatch::heard() const {
+  auto mark = read_halt_mark(file_);
+  if (mark && (mark->on || mark->halt.id != before_)) return mark->halt;
+  return std::nullopt;
+}
+
+void HaltWatch::refuse(const std::vector<LedgerEntry>& entries, const std::string& fleet) const {
+  auto mark = read_halt_mark(file_);
+  auto standing = mark && mark->on ? mark->halt : standing_halt(entries, fleet);
+  if (standing)
+    throw Error(fmt::format("fleet '{}' is {}", fleet, standing->text()),
+                "nothing was started; 'ripcord unhalt -m WHY' lifts it. rollback and abort work all the same", Exit::held);
+}
+
 Task<std::vector<HaltLine>> halt_hosts(Loop& loop, Clock& clock, HostPorts& ports, std::vector<const Host*> hosts, std::optional<Halt> halt,
                                        std::size_t width, Millis within, std::function<void(const HaltLine&)> on_host) {
   auto round = std::make_shared<HaltRound>(ports, std::move(halt), width, hosts.size());

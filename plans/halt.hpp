@@ -29,6 +29,19 @@ json::object unhalted_entry(const Halt& lifted, const std::string& fleet, const 
 void spool_entry(const std::string& spool_folder, const std::string& id, json::object entry, WallTime now, const std::string& who);
 std::optional<Halt> standing_halt(const std::vector<LedgerEntry>& entries, const std::string& fleet);
 
+// For a process that runs a rollout: what this machine's file says, now against when it began.
+class HaltWatch {
+ public:
+  explicit HaltWatch(std::string file) : file_(std::move(file)) {}
+  void begin();                       // a halt that is heard from here on is news, also when it was lifted meanwhile
+  std::optional<Halt> heard() const;
+  // Error(Exit::held) when the fleet is halted, by the file or by the ledger.
+  void refuse(const std::vector<LedgerEntry>& entries, const std::string& fleet) const;
+
+ private:
+  std::string file_, before_;
+};
+
 // What one host said. Empty `fault`: it acknowledged.
 struct HaltLine {
   const Host* host = nullptr;

@@ -51,6 +51,9 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "rollout.lost") return fmt::format("{} of rollout {}, which the ledger had lost: {}", release_of(b), get_string_or(b, "rollout", ""), get_string_or(b, "why", ""));
   if (kind == "fleet.halted") return fmt::format("fleet {} halted", get_string_or(b, "fleet", ""));
   if (kind == "fleet.unhalted") return fmt::format("fleet {} goes on: the halt is lifted", get_string_or(b, "fleet", ""));
+  if (kind == "rollout.taken_over")
+    return fmt::format("taken over from {} on {}: {}", get_string_or(b, "from_who", "?"), get_string_or(b, "from_machine", "?"), get_string_or(b, "how", ""));
+  if (kind == "unit.adopted") return fmt::format("unit {} adopted on {} hosts", get_string_or(b, "unit", ""), get_strings_or_empty(b, "hosts").size());
   if (kind == "rollout.paused") return "paused: " + get_string_or(b, "why", "");
   if (kind.starts_with("rollout.")) return kind.substr(8);
   if (kind == "stage.passed") return fmt::format("stage {} passed", get_int_or(b, "stage", 0) + 1);

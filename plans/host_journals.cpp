@@ -97,16 +97,27 @@ Task<> read_one(HostPorts& ports, const HostLook& look, HostJournal& out, UnitRe
 
 }  // namespace
 
+// By host: under which epoch it was adopted. What it did before is another ledger's to know.
+static std::map<std::string, std::int64_t> adoptions(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  std::map<std::string, std::int64_t> epochs;
+  for (const auto& e : entries)
+    if (kind_of(e) == "unit.adopted" && get_string_or(e.body, "unit", "") == unit)
+      for (const auto& host : get_strings_or_empty(e.body, "hosts")) epochs[host] = get_int_or(e.body, "epoch", 0);
+  return epochs;
+}
+
 std::vector<LostOperation> lost_operations(const std::vector<LedgerEntry>& entries, const std::vector<HostLook>& looks, const std::string& unit,
                                            const std::string& ledger_id) {
   std::vector<LostOperation> lost;
   std::optional<std::set<std::string>> known;
+  const auto adopted = adoptions(entries, unit);
   for (const auto& l : looks) {
     // A host whose unit belongs to another ledger is a question of its own.
     if (!l.look || l.look->unit.ledger_id != ledger_id) continue;
     for (const auto& op : {l.look->unit.last_forward, l.look->unit.last_op}) {
       // A rip cord needs no ledger, and may still be in a spool somewhere.
       if (!op || op->rollout.starts_with("rb-") || (!lost.empty() && lost.back().op == op->op)) continue;
+      if (auto at = adopted.find(l.host->name); at != adopted.end() && op->epoch < at->second) continue;
       if (!known) known = known_operations(entries, unit);
       if (!known->contains(op->op)) lost.push_back({l.host->name, op->op, op->rollout, op->at_ms, op->epoch});
     }

@@ -186,6 +186,20 @@ struct AskState {
   OpState state;
   Task<> operator()() { state = co_await c.port.state(c.spec.unit_ref(), c.op); }
 };
+// As AskState, when another controller wrote the intent: it may have been stopped between that and the command, and what is told
+// here must stay so.
+struct AskFenced {
+  const StepContext& c;
+  OpState state;
+  Task<> operator()() {
+    try {
+      co_await c.port.fence(c.spec.unit_ref(), c.epoch, c.holder, c.ledger_id);
+    } catch (const HostRefusal& e) {
+      if (e.code() != "busy") throw;  // somebody on the host holds the lock, its way back perhaps: its journal tells
+    }
+    state = co_await c.port.state(c.spec.unit_ref(), c.op);
+  }
+};
 struct AskFinish {
   const StepContext& c;
   ActivateReply reply;
@@ -215,17 +229,17 @@ StepResult unknown(const StepContext& c, const std::string& why) {
 
 // Healthy on the new release: confirm it on a fresh connection, and believe only the journal.
 Task<StepResult> confirm_healthy(const StepContext& c, Elapsed until, std::map<std::string, std::int64_t> step_ms) {
+  if (c.may_act && !c.may_act()) co_return StepResult{.fenced = true, .why = "the lease ran out while the host was waited for"};
   AskConfirm confirm{c, {}};
   std::string why = co_await ask_until(c, until, confirm);
   if (!why.empty()) co_return unknown(c, "healthy, but could not be confirmed: " + why);
   co_return from_terminal(c, confirm.state, step_ms);
 }
 
-// The outcome is open: ask what the journal says, and carry on from there. Never re-activates.
-Task<StepResult> settle(const StepContext& c, Elapsed until) {
-  AskState ask{c, {}};
-  std::string why = co_await ask_until(c, until, ask);
-  if (!why.empty()) co_return unknown(c, "no answer until its dead-man switch must have fired: " + why);
+// The outcome is open: what the journal says, and on from there. Never re-activates.
+Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state) {
+  AskState ask{c, std::move(state)};
+  std::string why;
   if (ask.state.phase == OpPhase::intent || ask.state.phase == OpPhase::reverting) {
     // Somebody on the host is at it (or its recover() will be): look again until it has come to an end.
     while (c.clock.elapsed() < until && (ask.state.phase == OpPhase::intent || ask.state.phase == OpPhase::reverting)) {
@@ -246,6 +260,25 @@ Task<StepResult> settle(const StepContext& c, Elapsed until) {
   if (finish.reply.state.phase == OpPhase::activated && finish.reply.healthy) co_return co_await confirm_healthy(c, until, finish.reply.step_ms);
   if (finish.reply.state.phase == OpPhase::activated) co_return failed(c, finish.reply);
   co_return from_terminal(c, finish.reply.state, finish.reply.step_ms);
+}
+
+Task<StepResult> settle(const StepContext& c, Elapsed until) {
+  AskState ask{c, {}};
+  std::string why = co_await ask_until(c, until, ask);
+  if (!why.empty()) co_return unknown(c, "no answer until its dead-man switch must have fired: " + why);
+  co_return co_await settle_from(c, until, ask.state);
+}
+
+// Another process's operation. A host that went back because nobody was there to confirm says nothing about the release: it is
+// staged again, and activated anew under another operation id.
+Task<StepResult> take_up(const StepContext& c, Elapsed until) {
+  AskFenced ask{c, {}};
+  std::string why = co_await ask_until(c, until, ask);
+  if (!why.empty()) co_return unknown(c, "no answer until its dead-man switch must have fired: " + why);
+  bool went_back = ask.state.phase == OpPhase::reverted;
+  StepResult r = co_await settle_from(c, until, ask.state);
+  if (went_back && c.attempts < kAttempts) co_return not_begun(c, "it went back by itself while no controller was there to confirm");
+  co_return r;
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
@@ -329,7 +362,7 @@ Task<StepResult> resolve_step(StepContext c) {
   std::optional<HostRefusal> refusal;
   std::optional<LinkError> link;
   try {
-    co_return co_await settle(c, settle_deadline(c));
+    co_return co_await take_up(c, settle_deadline(c));
   } catch (const LinkError& e) {
     link = e;
   } catch (const HostRefusal& e) {

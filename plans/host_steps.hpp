@@ -21,6 +21,7 @@ struct StepContext {
   std::int64_t epoch = 0;
   int attempts = 0;  // intents to go forward so far, this one included
   std::function<void(std::string)> on_step;
+  std::function<bool()> may_act;   // empty: yes. False: the lease ran out while the host was waited for
 };
 
 struct StepResult {

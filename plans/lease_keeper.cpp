@@ -14,6 +14,9 @@ constexpr Millis kMargin{5000};
 void LeaseKeeper::acquire(Lease wanted, std::int64_t epoch_at_least, bool take_over) {
   Elapsed before = clock_.elapsed();
   auto scope = wanted.scope;
+  auto holder = wanted.holder;
+  taken_from_ = ledger_.store().lease(scope);
+  if (taken_from_ && (taken_from_->holder == holder || taken_from_->holder.empty())) taken_from_.reset();
   auto got = ledger_.store().acquire(std::move(wanted), ttl_, epoch_at_least, take_over);
   if (!got) {
     auto other = ledger_.store().lease(scope);
@@ -50,6 +53,11 @@ Task<> LeaseKeeper::renew_if_due() {
   } catch (const Error&) {
     // The ledger cannot be reached just now: valid() turns false by itself if that lasts.
   }
+}
+
+json::object taken_over_entry(const Lease& before, WallTime now, const std::string& how) {
+  return {{"kind", "rollout.taken_over"}, {"from_who", before.who}, {"from_machine", before.machine}, {"from_epoch", before.epoch},
+          {"since", format_utc({before.acquired_ms})}, {"how", before.expires_ms <= now.ms ? "its lease had run out" : how}};
 }
 
 }  // namespace ripcord

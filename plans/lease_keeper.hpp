@@ -19,6 +19,7 @@ class LeaseKeeper {
   bool valid() const;
   Task<> renew_if_due();               // call often; loses the lease when the ledger says so
   const Lease& lease() const { return *lease_; }
+  const std::optional<Lease>& taken_from() const { return taken_from_; }  // who had it before and had not given it back
   bool held() const { return lease_.has_value(); }
   LedgerStore::Guard guard() const { return {lease_->scope, lease_->holder, lease_->epoch}; }
 
@@ -26,9 +27,12 @@ class LeaseKeeper {
   Clock& clock_;
   Ledger& ledger_;
   Millis ttl_, every_;
-  std::optional<Lease> lease_;
+  std::optional<Lease> lease_, taken_from_;
   Elapsed renewed_;
   bool lost_ = false;
 };
+
+// The ledger's entry about it, kind rollout.taken_over. `how`: when `before` had not run out.
+json::object taken_over_entry(const Lease& before, WallTime now, const std::string& how);
 
 }  // namespace ripcord

@@ -6,6 +6,8 @@
 #include <set>
 #include <tuple>
 
+#include "manifests/shared/ledger_name.hpp"
+
 #include "plans/rehearsal.hpp"
 
 namespace ripcord {
@@ -115,8 +117,10 @@ struct Builder {
     if (l.look->hello.trust == "required" && release.sealed.signature.empty())
       find(name, "the host takes only signed releases, and this one is not signed; seal it with --key", true, Exit::integrity);
     if (options.ledger_id && !o.ledger_id.empty() && o.ledger_id != *options.ledger_id)
-      find(name, fmt::format("unit '{}' of this host belongs to the ledger '{}', and here is {}; deploy with the ledger that it belongs to (`ledger:` in the fleet file)",
-                             release.manifest.spec.unit, o.ledger_id, options.ledger_id->empty() ? "none yet" : "'" + *options.ledger_id + "'"),
+      find(name, fmt::format("unit '{}' of this host belongs to {}, and here is {}; deploy from there (`ledger:` in the fleet file), or take it over "
+                             "with `ripcord adopt {} -m WHY`",
+                             release.manifest.spec.unit, ledger_text(o.ledger_id), options.ledger_id->empty() ? "none yet" : ledger_text(*options.ledger_id),
+                             release.manifest.spec.unit),
            true, Exit::held);
     if (plan.demand_strong_deadman && l.look->hello.deadman != "strong")
       find(name, "the plan demands a strong dead-man switch, and this host has a weak one (no systemd)", true);

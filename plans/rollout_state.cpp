@@ -326,4 +326,10 @@ std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries
   return state;
 }
 
+Exit exit_for(const RolloutState& state) {
+  if (state.ending != Ending::open) return static_cast<Exit>(state.exit_code);
+  if (state.halted) return Exit::held;
+  return Exit::waiting;
+}
+
 }  // namespace ripcord

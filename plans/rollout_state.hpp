@@ -126,6 +126,9 @@ class RolloutState {
 // Entries of the fleet that are every open rollout's business: it was halted.
 bool concerns_rollout(const json::object& body, const RolloutSpec& spec);
 
+// The exit code for how a rollout stands (DESIGN section 10).
+Exit exit_for(const RolloutState& state);
+
 // The state of one rollout out of a run of entries; nullopt when its start is not among them.
 std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout);
 

@@ -125,6 +125,10 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   }
   if (kind == "fleet.halted") return Event{"fleet " + s.halt_why, Tone::bad};
   if (kind == "rollout.halted") return Event{"halted" + because(why), Tone::bad};
+  if (kind == "rollout.taken_over")
+    return Event{fmt::format("taken over by {} from {} on {}: {}", who, get_string_or(b, "from_who", "?"), get_string_or(b, "from_machine", "?"),
+                             get_string_or(b, "how", "")),
+                 Tone::warn};
   if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
   if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
   if (kind == "rollout.approved" && b.contains("once")) return Event{"what was to run once was done, says " + who + because(why), Tone::bold};

@@ -151,6 +151,9 @@ struct Ledger::Impl {
 
 Ledger::Ledger(Loop& loop, Clock& clock, std::unique_ptr<LedgerStore> store, std::string who, std::string machine, Writing writing)
     : impl_(std::make_unique<Impl>(loop, clock, std::move(store), std::move(who), std::move(machine))), id_(impl_->store->id()) {
+  // Line 0 says where it was made; everything that is handed to hosts has it.
+  if (auto origin = impl_->store->read(0, 1); !origin.empty())
+    if (auto made_on = get_string_or(origin[0].body, "machine", ""); !made_on.empty()) id_ += "@" + made_on;
   impl_->counter = impl_->store->change_counter();
   impl_->known_size = impl_->store->size();
   if (writing == Writing::own_thread) impl_->writer = std::thread([impl = impl_.get()] { impl->write_until_stopped(); });
@@ -165,10 +168,31 @@ Ledger::~Ledger() {
   if (impl_->writer.joinable()) impl_->writer.join();
 }
 
-Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard) {
-  auto ticket = std::make_shared<Ticket>(impl_->loop);
+std::vector<LedgerStore::Stamp> Ledger::stamps(std::vector<json::object> bodies) const {
+  std::vector<LedgerStore::Stamp> lines;
   std::string time = format_utc(impl_->clock.wall());
-  for (auto& body : bodies) ticket->batch.lines.push_back(stamp_for(std::move(body), time, impl_->who, impl_->machine));
+  for (auto& body : bodies) lines.push_back(stamp_for(std::move(body), time, impl_->who, impl_->machine));
+  return lines;
+}
+
+Task<std::vector<LedgerEntry>> Ledger::append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard) {
+  auto lines = stamps(std::move(bodies));
+  co_return co_await append_stamped(std::move(lines), std::move(guard));
+}
+
+Task<std::vector<LedgerEntry>> Ledger::append_at(std::int64_t size, std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard) {
+  auto lines = stamps(std::move(bodies));
+  // Stamped inside the transaction that appends: nobody comes between this look and the write.
+  lines.front() = [size, stamp = std::move(lines.front())](std::int64_t seq, const Digest& prev) {
+    if (seq != size) throw LedgerMoved();
+    return stamp(seq, prev);
+  };
+  co_return co_await append_stamped(std::move(lines), std::move(guard));
+}
+
+Task<std::vector<LedgerEntry>> Ledger::append_stamped(std::vector<LedgerStore::Stamp> lines, std::optional<LedgerStore::Guard> guard) {
+  auto ticket = std::make_shared<Ticket>(impl_->loop);
+  ticket->batch.lines = std::move(lines);
   ticket->batch.guard = std::move(guard);
   if (impl_->writer.joinable()) {
     std::lock_guard lock(impl_->mutex);

@@ -16,6 +16,7 @@
 #include "core/base/async.hpp"
 #include "core/base/clock.hpp"
 #include "core/base/digest.hpp"
+#include "core/base/error.hpp"
 #include "core/base/json.hpp"
 
 namespace ripcord {
@@ -85,6 +86,10 @@ std::unique_ptr<LedgerStore> open_sqlite_ledger(const std::string& path);
 // for `patience`. A COMMIT whose answer did not come is found again by its operation id. Messages never hold the password.
 std::unique_ptr<LedgerStore> open_postgres_ledger(const std::string& address, Millis patience);
 
+struct LedgerMoved : Error {
+  LedgerMoved() : Error("the ledger has moved on since it was read") {}
+};
+
 class Ledger {
  public:
   // `who` (a person) and `machine` go on every entry.
@@ -94,11 +99,15 @@ class Ledger {
          Writing writing = Writing::own_thread);
   ~Ledger();  // waits for what is queued
 
+  // "<32 hex digits>@<machine that made it>": what hosts keep, and name when another ledger comes.
   const std::string& id() const { return id_; }
 
   // Appends {"seq","prev","time","who","machine", ...body}; resumes when durable. Entries appended in one call are one transaction.
   // Error: disk full, fenced (Exit::held), integrity.
   Task<std::vector<LedgerEntry>> append(std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard = {});
+  // The same, if the ledger still has `size` entries: else LedgerMoved, and nothing was written. For what must not be written past
+  // an entry that its author has not read.
+  Task<std::vector<LedgerEntry>> append_at(std::int64_t size, std::vector<json::object> bodies, std::optional<LedgerStore::Guard> guard = {});
 
   // Entries from_seq.. (all processes' entries, not only ours). Blocking, short.
   std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit = 100000);
@@ -112,6 +121,8 @@ class Ledger {
 
  private:
   struct Impl;
+  Task<std::vector<LedgerEntry>> append_stamped(std::vector<LedgerStore::Stamp> lines, std::optional<LedgerStore::Guard> guard);
+  std::vector<LedgerStore::Stamp> stamps(std::vector<json::object> bodies) const;
   std::unique_ptr<Impl> impl_;
   std::string id_;
 };

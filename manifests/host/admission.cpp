@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "manifests/shared/ledger_name.hpp"
+
 namespace ripcord {
 
 void admit(HostContext& host, const UnitLock& lock, Journal& journal, std::int64_t epoch, const std::string& holder,
@@ -13,9 +15,9 @@ void admit(HostContext& host, const UnitLock& lock, Journal& journal, std::int64
                                             escape_terminal(h.holder), epoch, escape_terminal(holder)),
                       "another ripcord took over; look at the rollout's status");
   if (forward && !h.ledger_id.empty() && !ledger_id.empty() && h.ledger_id != ledger_id)
-    throw HostFailure("fenced", fmt::format("unit '{}' of this host belongs to the ledger '{}', not to '{}'", lock.unit(),
-                                            escape_terminal(h.ledger_id), escape_terminal(ledger_id)),
-                      "deploy from the fleet file whose ledger that is, or adopt the host");
+    throw HostFailure("fenced", fmt::format("unit '{}' of this host belongs to {}, not to {}", lock.unit(),
+                                            escape_terminal(ledger_text(h.ledger_id)), escape_terminal(ledger_text(ledger_id))),
+                      fmt::format("deploy from there, or take it over: ripcord adopt {} -m WHY", lock.unit()));
   if (epoch > h.epoch || !seen_any) journal.append(host, lock, "FENCE", {{"epoch", epoch}, {"holder", holder}, {"ledger_id", h.ledger_id.empty() ? ledger_id : h.ledger_id}});
 }
 

@@ -8,6 +8,7 @@
 
 #include "core/base/text.hpp"
 #include "manifests/host/activation.hpp"
+#include "manifests/host/adopt.hpp"
 #include "manifests/host/fetch.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/observe.hpp"
@@ -17,7 +18,7 @@
 namespace ripcord {
 namespace {
 
-constexpr std::array<std::string_view, 8> kWriting{"stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt"};
+constexpr std::array<std::string_view, 9> kWriting{"adopt", "stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt"};
 constexpr std::array<std::string_view, 7> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt", "scan"};
 constexpr std::array<std::string_view, 2> kOfTheHost{"halt", "unhalt"};  // not of one unit, and never held up by one
 
@@ -86,6 +87,13 @@ json::object halt(HostContext& host, const json::object& request) {
   auto wanted = read([&] { return halt_from_json(get_object(request, "halt")); });
   raise_halt(host, wanted);
   return {{"halted", to_json(*halt_flag(host))}};  // read back
+}
+
+Adoption adoption_of(const json::object& request) {
+  return read([&] {
+    return Adoption{get_int(request, "epoch"), get_string(request, "holder"), get_string(request, "ledger_id"), get_string_or(request, "who", ""),
+                    get_string_or(request, "why", "")};
+  });
 }
 
 json::object unhalt(HostContext& host) {
@@ -197,6 +205,7 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
     auto now = fence(host, ref, number(request, "epoch"), word(request, "holder"), read([&] { return get_string_or(request, "ledger_id", ""); }));
     return {{"epoch", now.epoch}, {"holder", now.holder}};
   }
+  if (name == "adopt") return {{"was", adopt(host, ref, adoption_of(request))}};
   if (name == "health") return health_reply(health_round(host, ref));
   if (name == "logs")
     return logs_reply(service_logs(host, ref, static_cast<std::size_t>(std::clamp<std::int64_t>(number_or(request, "lines", 50), 1, 10000))));
