@@ -18,7 +18,7 @@
 namespace ripcord {
 namespace {
 
-using Kind = ProcessFinding::Kind;
+using ProcessKind = ProcessFinding::Kind;
 
 // Where one service process lies, and when it started; nullopt: as it should.
 std::optional<ProcessFinding> misplaced(const ReleaseContext& release, const Service& service, const ProcessId& process,
@@ -32,23 +32,23 @@ std::optional<ProcessFinding> misplaced(const ReleaseContext& release, const Ser
   auto lies_well = [&] { return lies_here() || (!rule.restarted_all && !folders.empty()); };
   if (!lies_well())
     for (auto& f : mapped_folders(process.pid, releases)) folders.push_back(std::move(f));
-  auto found = [](Kind kind, std::string what) { return ProcessFinding{kind, std::move(what)}; };
+  auto found = [](ProcessKind kind, std::string what) { return ProcessFinding{kind, std::move(what)}; };
   // An executable of another release is no proof of this one, even when its cwd says otherwise.
   if (rule.restarted_all && !releases.folder_of(exe).empty() && releases.folder_of(exe) != here)
-    return found(Kind::other_release, fmt::format("process {} of service '{}' runs '{}', which lies in another release", process.pid, service.name, exe));
+    return found(ProcessKind::other_release, fmt::format("process {} of service '{}' runs '{}', which lies in another release", process.pid, service.name, exe));
   if (!lies_well())
-    return found(Kind::other_release,
+    return found(ProcessKind::other_release,
                  folders.empty() ? fmt::format("process {} of service '{}' does not run from '{}': its executable is '{}', its folder '{}', and it "
                                                "has no file of the release mapped",
                                                process.pid, service.name, here, exe.empty() ? "?" : exe, cwd.empty() ? "?" : cwd)
                                  : fmt::format("process {} of service '{}' runs from '{}', not from '{}'", process.pid, service.name,
                                                folders.front(), here));
   if (rule.replaced_too && !releases.folder_of(exe).empty() && exe.ends_with(kDeleted))
-    return found(Kind::deleted_binary, fmt::format("process {} of service '{}' runs '{}': the file was replaced or removed, and the service was "
+    return found(ProcessKind::deleted_binary, fmt::format("process {} of service '{}' runs '{}': the file was replaced or removed, and the service was "
                                                    "not restarted",
                                                    process.pid, service.name, exe));
   if (rule.restarted_all && process.start < rule.not_before)
-    return found(Kind::not_restarted, fmt::format("process {} of service '{}' started before the switch: it was not restarted", process.pid, service.name));
+    return found(ProcessKind::not_restarted, fmt::format("process {} of service '{}' started before the switch: it was not restarted", process.pid, service.name));
   return std::nullopt;
 }
 
@@ -80,20 +80,20 @@ std::vector<ProcessFinding> look_at_processes(const ReleaseContext& release, con
     if (main_process_is_known(service)) {
       auto process = main_process(release, service);
       if (!process) {
-        found.push_back({Kind::not_running, fmt::format("service '{}' has no running process", service.name)});
+        found.push_back({ProcessKind::not_running, fmt::format("service '{}' has no running process", service.name)});
         continue;
       }
       judged.push_back(process->pid);
       if (auto why = misplaced(release, service, *process, releases, rule)) found.push_back(std::move(*why));
     } else if (!some_process_runs(release, rule, processes, releases)) {
-      found.push_back({Kind::not_running, fmt::format("no process of service '{}' runs from '{}' since the switch", service.name, here)});
+      found.push_back({ProcessKind::not_running, fmt::format("no process of service '{}' runs from '{}' since the switch", service.name, here)});
     }
   }
   if (!rule.restarted_all) return found;
   for (const auto& p : processes) {
     bool known = std::find(judged.begin(), judged.end(), p.pid) != judged.end();
     if (!known && p.folder != here && !(p.interactive && p.by == "cwd") && process_id(p.pid))
-      found.push_back({Kind::other_release, fmt::format("process {} still runs from '{}' (its {} is '{}')", p.pid, p.folder, p.by, p.path)});
+      found.push_back({ProcessKind::other_release, fmt::format("process {} still runs from '{}' (its {} is '{}')", p.pid, p.folder, p.by, p.path)});
   }
   return found;
 }
@@ -114,20 +114,20 @@ std::optional<Digest> exe_digest(pid_t pid, std::uint64_t size) {
 }
 
 std::optional<ProcessFinding> check_exe(const ReleaseContext& release, const RunningRule& rule) {
-  auto found = [](Kind kind, std::string what) { return ProcessFinding{kind, std::move(what)}; };
+  auto found = [](ProcessKind kind, std::string what) { return ProcessFinding{kind, std::move(what)}; };
   const auto& entries = release.release.tree.entries;
   auto entry = std::find_if(entries.begin(), entries.end(), [&](const TreeEntry& e) { return e.path == release.spec.running.exe; });
   if (entry == entries.end() || entry->kind != SourceEntry::Kind::file)
-    return found(Kind::other_release, fmt::format("'{}' is no file of the release, so no process can be compared with it", release.spec.running.exe));
+    return found(ProcessKind::other_release, fmt::format("'{}' is no file of the release, so no process can be compared with it", release.spec.running.exe));
   for (const auto& service : release.spec.services) {
     if (main_process_is_known(service)) {
       auto process = main_process(release, service);
-      if (!process) return found(Kind::not_running, fmt::format("service '{}' has no running process", service.name));
+      if (!process) return found(ProcessKind::not_running, fmt::format("service '{}' has no running process", service.name));
       if (exe_digest(process->pid, entry->size) != entry->digest)
-        return found(Kind::other_release, fmt::format("process {} of service '{}' does not execute the content of '{}': its executable is '{}'",
+        return found(ProcessKind::other_release, fmt::format("process {} of service '{}' does not execute the content of '{}': its executable is '{}'",
                                                       process->pid, service.name, entry->path, proc_link(process->pid, "exe")));
       if (rule.restarted_all && process->start < rule.not_before)
-        return found(Kind::not_restarted, fmt::format("process {} of service '{}' started before the switch: it was not restarted", process->pid,
+        return found(ProcessKind::not_restarted, fmt::format("process {} of service '{}' started before the switch: it was not restarted", process->pid,
                                                       service.name));
       continue;
     }
@@ -136,7 +136,7 @@ std::optional<ProcessFinding> check_exe(const ReleaseContext& release, const Run
       auto id = runs ? std::nullopt : process_id(pid);
       if (id && (!rule.restarted_all || id->start >= rule.not_before)) runs = exe_digest(pid, entry->size) == entry->digest;
     });
-    if (!runs) return found(Kind::not_running, fmt::format("no process executes the content of '{}' since the switch", entry->path));
+    if (!runs) return found(ProcessKind::not_running, fmt::format("no process executes the content of '{}' since the switch", entry->path));
   }
   return std::nullopt;
 }
@@ -146,7 +146,7 @@ std::optional<ProcessFinding> check_http(const ReleaseContext& release) {
   std::string url = release.text(r.url, "running"), contains = release.text(r.contains, "running");
   HttpAnswer answer = http_get(url, HealthCheck{}.timeout, true);
   if (answer.body.find(contains) != std::string::npos) return std::nullopt;
-  ProcessFinding found{Kind::other_release, release.mask(fmt::format("the answer of '{}' (status {}) does not hold '{}': {}", url, answer.status,
+  ProcessFinding found{ProcessKind::other_release, release.mask(fmt::format("the answer of '{}' (status {}) does not hold '{}': {}", url, answer.status,
                                                                      contains, answer.body.substr(0, 200)))};
   return found;
 }
@@ -169,7 +169,7 @@ std::vector<ProcessFinding> running_findings(const ReleaseContext& release, cons
       case Running::By::none: break;
     }
   } catch (const Error& e) {
-    return one(ProcessFinding{Kind::not_running, release.mask(e.what())});
+    return one(ProcessFinding{ProcessKind::not_running, release.mask(e.what())});
   }
   return {};
 }
@@ -181,10 +181,10 @@ StepOutcome check_running(const ReleaseContext& release, const RunningRule& rule
 
 std::string_view to_text(ProcessFinding::Kind kind) {
   switch (kind) {
-    case Kind::not_running: return "not_running";
-    case Kind::other_release: return "other_release";
-    case Kind::deleted_binary: return "deleted_binary";
-    case Kind::not_restarted: return "not_restarted";
+    case ProcessKind::not_running: return "not_running";
+    case ProcessKind::other_release: return "other_release";
+    case ProcessKind::deleted_binary: return "deleted_binary";
+    case ProcessKind::not_restarted: return "not_restarted";
   }
   return "not_running";
 }
