@@ -347,7 +347,7 @@ struct Engine::Impl {
   }
 
   Task<Exit> begin(std::int64_t epoch_at_least, json::object first) {
-    const bool starts = !first.empty() && first.at("kind") == "rollout.started";
+    const bool starts = !first.empty() && get_string(first, "kind").ends_with(".started");  // a rollout, a drill
     halt.begin();
     if (!starts && !state->rolling_back && !state->aborted) halt.refuse(read_all(ledger), state->spec().fleet);
     const auto& spec = state->spec();

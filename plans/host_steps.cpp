@@ -277,7 +277,7 @@ Task<StepResult> take_up(const StepContext& c, Elapsed until) {
   if (!why.empty()) co_return unknown(c, "no answer until its dead-man switch must have fired: " + why);
   bool went_back = ask.state.phase == OpPhase::reverted;
   StepResult r = co_await settle_from(c, until, ask.state);
-  if (went_back && c.attempts < kAttempts) co_return not_begun(c, "it went back by itself while no controller was there to confirm");
+  if (went_back && c.attempts < kAttempts && c.spec.drill.empty()) co_return not_begun(c, "it went back by itself while no controller was there to confirm");
   co_return r;
 }
 

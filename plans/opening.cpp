@@ -17,8 +17,8 @@ std::optional<OpenRollout> open_rollout_in_the_way(const std::vector<LedgerEntry
   std::map<std::string, const LedgerEntry*> open;  // by id
   for (const auto& e : entries) {
     auto kind = get_string_or(e.body, "kind", "");
-    if (kind == "rollout.started") open[get_string(e.body, "rollout")] = &e;
-    if (kind == "rollout.ended") open.erase(get_string(e.body, "rollout"));
+    if (kind == "rollout.started" || kind == "drill.started") open[get_string(e.body, "rollout")] = &e;
+    if (kind == "rollout.ended" || kind == "drill.ended") open.erase(get_string(e.body, "rollout"));
   }
   const std::set<std::string> wanted(hosts.begin(), hosts.end());
   std::optional<OpenRollout> found;
