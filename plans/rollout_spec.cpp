@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "core/base/error.hpp"
 
 namespace ripcord {
@@ -27,23 +29,39 @@ StageSpec stage_from_json(const json::object& o) {
   return s;
 }
 
-json::object host_to_json(const HostPlan& h) {
-  json::object o{{"name", h.name}, {"datacenter", h.datacenter}, {"domain", h.domain}, {"stage", h.stage}, {"to", to_json(h.to)}};
-  if (h.from) o["from"] = to_json(*h.from);
+// Hosts name their releases by number: ten thousand hosts between the same two releases would be most of an entry otherwise.
+struct ReleaseTable {
+  json::array releases;
+  std::map<std::string, std::int64_t> numbers;
+  std::int64_t number_of(const ReleaseId& id) {
+    auto [at, fresh] = numbers.try_emplace(id.version + " " + id.manifest.hex() + id.tree.hex(), static_cast<std::int64_t>(releases.size()));
+    if (fresh) releases.push_back(to_json(id));
+    return at->second;
+  }
+};
+
+ReleaseId release_at(const std::vector<ReleaseId>& table, std::int64_t number) {
+  if (number < 0 || number >= static_cast<std::int64_t>(table.size())) throw Error(fmt::format("release {} of the rollout is not in its list of {}", number, table.size()));
+  return table[static_cast<std::size_t>(number)];
+}
+
+json::object host_to_json(const HostPlan& h, ReleaseTable& table) {
+  json::object o{{"name", h.name}, {"datacenter", h.datacenter}, {"domain", h.domain}, {"stage", h.stage}, {"to", table.number_of(h.to)}};
+  if (h.from) o["from"] = table.number_of(*h.from);
   if (h.unchanged) o["unchanged"] = true;
   if (h.away) o["away"] = true;
   if (!h.journalled_as.empty()) o["journalled_as"] = h.journalled_as;
   return o;
 }
 
-HostPlan host_from_json(const json::object& o) {
+HostPlan host_from_json(const json::object& o, const std::vector<ReleaseId>& releases) {
   HostPlan h;
   h.name = get_string(o, "name");
   h.datacenter = get_string(o, "datacenter");
   h.domain = get_string(o, "domain");
   h.stage = static_cast<int>(get_int(o, "stage"));
-  h.to = release_id_from_json(get_object(o, "to"));
-  if (const auto* from = find_object(o, "from")) h.from = release_id_from_json(*from);
+  h.to = release_at(releases, get_int(o, "to"));
+  if (o.contains("from")) h.from = release_at(releases, get_int(o, "from"));
   h.unchanged = get_bool_or(o, "unchanged", false);
   h.away = get_bool_or(o, "away", false);
   h.journalled_as = get_string_or(o, "journalled_as", "");
@@ -54,8 +72,9 @@ HostPlan host_from_json(const json::object& o) {
 
 json::object to_json(const RolloutSpec& s) {
   json::array stages, hosts;
+  ReleaseTable table;
   for (const auto& stage : s.stages) stages.push_back(stage_to_json(stage));
-  for (const auto& host : s.hosts) hosts.push_back(host_to_json(host));
+  for (const auto& host : s.hosts) hosts.push_back(host_to_json(host, table));
   json::object o{{"id", s.id},
                  {"fleet", s.fleet},
                  {"unit", s.unit},
@@ -63,6 +82,7 @@ json::object to_json(const RolloutSpec& s) {
                  {"root", s.root},
                  {"manifest", s.manifest.hex()},
                  {"stages", std::move(stages)},
+                 {"releases", std::move(table.releases)},
                  {"hosts", std::move(hosts)},
                  {"max_failures", s.max_failures},
                  {"max_unreachable", s.max_unreachable},
@@ -105,9 +125,14 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
     if (!stage.is_object()) throw Error("a stage of the rollout is not an object");
     s.stages.push_back(stage_from_json(stage.get_object()));
   }
+  std::vector<ReleaseId> releases;
+  for (const auto& release : get_array(o, "releases")) {
+    if (!release.is_object()) throw Error("a release of the rollout is not an object");
+    releases.push_back(release_id_from_json(release.get_object()));
+  }
   for (const auto& host : get_array(o, "hosts")) {
     if (!host.is_object()) throw Error("a host of the rollout is not an object");
-    s.hosts.push_back(host_from_json(host.get_object()));
+    s.hosts.push_back(host_from_json(host.get_object(), releases));
     int stage = s.hosts.back().stage;
     if (stage < 0 || stage >= static_cast<int>(s.stages.size()))
       throw Error(fmt::format("host '{}' names stage {}, and there are {}", s.hosts.back().name, stage, s.stages.size()));

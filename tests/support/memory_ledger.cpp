@@ -25,11 +25,11 @@ class Store : public LedgerStore {
     return stored;
   }
   std::vector<LedgerEntry> read(std::int64_t from, std::size_t limit) override {
-    auto begin = std::min<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(from, 0)), m_.entries.size());
+    auto begin = std::min<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(from - m_.forgotten, 0)), m_.entries.size());
     auto end = std::min(begin + limit, m_.entries.size());
     return {m_.entries.begin() + static_cast<std::ptrdiff_t>(begin), m_.entries.begin() + static_cast<std::ptrdiff_t>(end)};
   }
-  std::int64_t size() override { return static_cast<std::int64_t>(m_.entries.size()); }
+  std::int64_t size() override { return m_.forgotten + static_cast<std::int64_t>(m_.entries.size()); }
   std::string id() override { return "sim-ledger"; }
   std::int64_t change_counter() override { return size(); }
   std::optional<Lease> lease(const std::string& scope) override {
@@ -66,6 +66,11 @@ class Store : public LedgerStore {
     e.leaf = leaf_hash(e.line);
     e.body = parse_json_object(e.line, "an entry");
     m_.entries.push_back(e);
+    if (m_.entries.size() > m_.keep) {
+      auto gone = static_cast<std::ptrdiff_t>(m_.entries.size() - m_.keep / 2);
+      m_.entries.erase(m_.entries.begin(), m_.entries.begin() + gone);
+      m_.forgotten += gone;
+    }
     if (m_.on_append) m_.on_append(e);
     return e;
   }

@@ -12,6 +12,8 @@ struct MemoryLedger {
   explicit MemoryLedger(Clock& c) : clock(c) {}
   Clock& clock;
   std::vector<LedgerEntry> entries;
+  std::size_t keep = SIZE_MAX;         // forget all but so many: for fleets so large that only the newest fit
+  std::int64_t forgotten = 0;
   std::map<std::string, Lease> leases;
   std::map<std::string, std::int64_t> epochs;
   std::function<void(const LedgerEntry&)> on_append;  // may throw to simulate a dead ledger

@@ -21,6 +21,10 @@ class SimPort : public HostPort {
     l.hello.trust = "none";
     l.hello.halted = h_.halted;
     auto& o = l.unit;
+    if (h_.faults.lie == SimFaults::Lie::forgets) {  // a host that was set back: it knows nothing of what it did
+      h_.lied = true;
+      co_return l;
+    }
     o.current = h_.running ? Observation::Current::release : Observation::Current::none;
     o.running = h_.running;
     o.tree_state = h_.running ? "verified" : "unverified";
@@ -36,12 +40,14 @@ class SimPort : public HostPort {
 
   Task<StageReply> stage_offer(StageOffer offer) override {
     co_await travel();
+    if (h_.faults.untrusting) throw HostRefusal({"untrusted", "the seal is not signed by anybody this host trusts", ""});
     if (h_.faults.stage_refuses) throw HostRefusal({"no_space", "no space left on the device", ""});
     StageReply r;
     auto manifest = Manifest_digest(offer.manifest);
     r.release = {wanted_version_, manifest, sha256("tree of " + manifest.hex())};
     r.complete = h_.staged.contains(r.release.folder());
     if (!r.complete) r.lacking = {sha256("object")};
+    if (h_.faults.lie == SimFaults::Lie::other_tree) r.release.tree = sha256("another tree"), h_.lied = true;
     staging_ = r.release;
     co_return r;
   }
@@ -92,9 +98,10 @@ class SimPort : public HostPort {
     h_.last_op = a.op;
     if (a.forward) h_.last_forward = a.op;
     ++h_.journal;
-    s.phase = a.forward ? OpPhase::activated : h_.faults.way_back_broken ? OpPhase::needs_operator : OpPhase::confirmed;
-    if (a.forward) h_.deadline_us[a.op] = (clock_.elapsed() + Millis(a.confirm_within_ms)).us;
-    h_.ops[a.op] = s;
+    auto& op = h_.ops[a.op] = s;
+    if (h_.witness && moves) h_.witness->on_switched(h_, op, a.holder);
+    h_.set(op, a.forward ? OpPhase::activated : h_.faults.way_back_broken ? OpPhase::needs_operator : OpPhase::confirmed);
+    if (a.forward) h_.arm(a.op, (clock_.elapsed() + Millis(a.confirm_within_ms)).us);
     if (a.forward && h_.faults.dies_after_switch) h_.cut = true;
     if (on_step) on_step("activated");
     if (a.forward && h_.faults.lose_activate_reply) {
@@ -132,9 +139,15 @@ class SimPort : public HostPort {
     co_await travel();
     fence_check(epoch, holder);
     auto& s = h_.ops.at(op);
+    if (h_.faults.lie == SimFaults::Lie::confirms_nothing || h_.faults.lie == SimFaults::Lie::impossible_phase) {
+      h_.lied = true;
+      OpState said = s;
+      said.phase = h_.faults.lie == SimFaults::Lie::confirms_nothing ? OpPhase::confirmed : OpPhase::intent;
+      co_return said;
+    }
     if (s.phase == OpPhase::activated) {
-      s.phase = OpPhase::confirmed;
-      h_.deadline_us.erase(op);
+      h_.set(s, OpPhase::confirmed);
+      h_.disarm(op);
       ++h_.journal;
     }
     if (h_.faults.lose_confirm_reply) {
@@ -176,6 +189,14 @@ class SimPort : public HostPort {
   static Digest Manifest_digest(const std::string& bytes) { return sha256(bytes); }
 
   Task<> travel() {
+    if (h_.faults.dies_at_request >= 0 && !h_.cut && h_.requests++ >= h_.faults.dies_at_request && h_.boots == 0) {
+      h_.cut = true;
+      h_.dark = h_.faults.loses_power;
+      if (h_.faults.boot_ms >= 0) {
+        h_.boots_at_us = (clock_.elapsed() + Millis(h_.faults.boot_ms)).us;
+        if (h_.timed) h_.timed->insert(&h_);
+      }
+    }
     if (h_.faults.unreachable || h_.cut) {
       co_await sleep_until(clock_, clock_.elapsed() + Millis(100));
       throw LinkError(LinkFault::unreachable, "connect_timeout", "connection timed out");
@@ -189,15 +210,15 @@ class SimPort : public HostPort {
       throw HostRefusal({"fenced", fmt::format("epoch {} of {} was seen", h_.epoch, h_.holder), ""});
     h_.epoch = epoch;
     h_.holder = holder;
+    if (h_.witness) h_.witness->on_accepted(h_, epoch, holder);
   }
 
   void end_pending() {
     for (auto& [id, s] : h_.ops)
       if (s.phase == OpPhase::activated) {
-        s.phase = OpPhase::reverted;
-        s.detail = "ended by a newer operation";
         h_.running = s.from;
-        h_.deadline_us.erase(id);
+        h_.set(s, OpPhase::reverted, "ended by a newer operation");
+        h_.disarm(id);
       }
   }
 
@@ -217,19 +238,38 @@ class SimPort : public HostPort {
 
 }  // namespace
 
+void SimHost::set(OpState& op, OpPhase phase, std::string detail) {
+  open += static_cast<int>(is_open(phase)) - static_cast<int>(is_open(op.phase));
+  op.phase = phase;
+  if (!detail.empty()) op.detail = std::move(detail);
+  if (witness) witness->on_state(*this, op);
+}
+
+void SimHost::arm(const std::string& op, std::int64_t until_us) {
+  deadline_us[op] = until_us;
+  if (timed) timed->insert(this);
+}
+
+void SimHost::disarm(const std::string& op) { deadline_us.erase(op); }
+
 void SimHost::pass_time(Elapsed now, WallTime wall, bool asked) {
-  if (faults.deadman_dead && !asked) return;
+  const bool boots_now = boots_at_us > 0 && boots_at_us <= now.us;
+  if (boots_now) {
+    boots_at_us = 0;
+    ++boots;
+    cut = dark = false;
+  }
+  if (dark || (faults.deadman_dead && !asked && !boots_now)) return;
   for (auto it = deadline_us.begin(); it != deadline_us.end();) {
-    if (it->second > now.us) {
+    if (it->second > now.us && !boots_now) {  // another boot id means: revert now
       ++it;
       continue;
     }
     auto& s = ops.at(it->first);
-    s.phase = OpPhase::reverted;
-    s.detail = "not confirmed in time";
     s.at_ms = wall.ms;
     running = s.from;
     ++journal;
+    set(s, OpPhase::reverted, boots_now ? "the host was booted" : "not confirmed in time");
     it = deadline_us.erase(it);
   }
 }
@@ -244,6 +284,7 @@ SimFleet::SimFleet(Clock& clock, const std::vector<std::string>& names) : clock_
   for (const auto& name : names) {
     hosts_[name] = std::make_unique<SimHost>();
     hosts_[name]->name = name;
+    hosts_[name]->timed = &timed_;
     ports_[name] = std::make_unique<SimPort>(clock_, *hosts_[name]);
   }
 }
@@ -251,12 +292,20 @@ SimFleet::SimFleet(Clock& clock, const std::vector<std::string>& names) : clock_
 HostPort& SimFleet::port(const std::string& host) { return *ports_.at(host); }
 
 void SimFleet::pass_time() {
-  for (auto& [name, host] : hosts_) host->pass_time(clock_.elapsed(), clock_.wall());
+  for (auto it = timed_.begin(); it != timed_.end();) {
+    auto* host = *it;
+    host->pass_time(clock_.elapsed(), clock_.wall());
+    it = host->deadline_us.empty() && host->boots_at_us == 0 ? timed_.erase(it) : std::next(it);
+  }
+}
+
+void SimFleet::watch(SimWitness& witness) {
+  for (auto& [name, host] : hosts_) host->witness = &witness;
 }
 
 int SimFleet::activated_unconfirmed() {
   int n = 0;
-  for (auto& [name, host] : hosts_) n += host->open_op() != nullptr;
+  for (auto& [name, host] : hosts_) n += host->open > 0;
   return n;
 }
 

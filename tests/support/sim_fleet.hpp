@@ -18,6 +18,7 @@ struct SimFaults {
   bool unreachable = false;
   bool unhealthy = false;           // the release in `bad` does not become healthy here
   bool stage_refuses = false;       // no space
+  bool untrusting = false;          // takes no release of ours: the signature is not what it should be
   bool lose_activate_reply = false; // the switch happens, the answer never comes (once)
   bool lose_confirm_reply = false;  // CONFIRMED is journalled, the answer never comes (once)
   bool dies_after_switch = false;   // the controller can never reach it again after `current` moved
@@ -27,6 +28,20 @@ struct SimFaults {
   bool drain_fails = false;         // before anything is begun
   int undrain_fails = 0;            // so many times, behind the confirmation
   int latency_ms = 3;
+  int dies_at_request = -1;         // from this request on (0: the first) nobody reaches it any more; it may be between the change and the answer
+  bool loses_power = false;         // with dies_at_request: its dead-man dies too, until it boots again after boot_ms
+  int boot_ms = -1;                 // after dies_at_request: reachable again, booted, this much later; -1: never
+  enum class Lie { none, confirms_nothing, other_tree, impossible_phase, forgets } lie = Lie::none;
+};
+
+struct SimHost;
+// What the invariants are about, told at the moment it happens.
+class SimWitness {
+ public:
+  virtual ~SimWitness() = default;
+  virtual void on_switched(const SimHost& /*host*/, const OpState& /*op*/, const std::string& /*holder*/) {}  // `current` was moved by a command
+  virtual void on_state(const SimHost& /*host*/, const OpState& /*op*/) {}                                 // an operation reached another phase
+  virtual void on_accepted(const SimHost& /*host*/, std::int64_t /*epoch*/, const std::string& /*holder*/) {}
 };
 
 struct SimHost {
@@ -42,9 +57,19 @@ struct SimHost {
   std::map<std::string, int> switches;  // times `current` moved, by operation
   int journal = 0;
   std::optional<Halt> halted;
-  bool cut = false;                     // dies_after_switch came true
+  bool cut = false;                     // dies_after_switch or dies_at_request came true
+  bool dark = false;                    // without power
+  bool lied = false;                    // a lie was told
+  int requests = 0, boots = 0;
+  std::int64_t boots_at_us = 0;
+  int open = 0;                         // operations that are neither confirmed nor ended
+  SimWitness* witness = nullptr;
+  std::set<SimHost*>* timed = nullptr;  // hosts with something that comes with time
 
-  void pass_time(Elapsed now, WallTime wall, bool asked = false);  // fires dead-man switches that fell due
+  void pass_time(Elapsed now, WallTime wall, bool asked = false);  // fires dead-man switches that fell due, boots
+  void set(OpState& op, OpPhase phase, std::string detail = {});
+  void arm(const std::string& op, std::int64_t until_us);
+  void disarm(const std::string& op);
   const OpState* open_op() const;
 };
 
@@ -56,11 +81,13 @@ class SimFleet : public HostPorts {
   const std::map<std::string, std::unique_ptr<SimHost>>& hosts() const { return hosts_; }
   void pass_time();
   int activated_unconfirmed();          // right now, in the whole fleet
+  void watch(SimWitness& witness);
 
  private:
   Clock& clock_;
   std::map<std::string, std::unique_ptr<SimHost>> hosts_;
   std::map<std::string, std::unique_ptr<HostPort>> ports_;
+  std::set<SimHost*> timed_;
 };
 
 }  // namespace ripcord::test
