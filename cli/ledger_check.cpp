@@ -1,5 +1,7 @@
 #include "cli/ledger_check.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "cli/target.hpp"
@@ -45,6 +47,7 @@ std::vector<PreflightFinding> lost_commits(Context& c, const std::vector<HostLoo
 }
 
 void require_no_lost_commits(Context& c, const RolloutState& state) {
+  if (state.aborted || state.rolling_back) return;  // going back is always allowed, and asks every host itself
   auto asked = std::make_shared<Asked>();
   for (const auto& plan : state.spec().hosts)
     if (const auto* host = c.fleet().find(plan.name)) asked->looks.emplace_back().host = host;
@@ -56,7 +59,12 @@ void require_no_lost_commits(Context& c, const RolloutState& state) {
   std::vector<HostLook> answered;
   for (std::size_t i = 0; i < asked->looks.size(); ++i)
     if (asked->answered[i]) answered.push_back(asked->looks[i]);
-  auto lost = lost_operations(c.entries(), answered, state.spec().unit, c.ledger().id());
+  auto entries = c.entries();
+  if (auto cords = unknown_cords(entries, answered, state); !cords.empty())
+    throw Error(fmt::format("the rip cord was pulled on {} at {}, on another machine and without this ledger; this rollout does not go on behind its back",
+                            cords[0].host, format_utc({cords[0].at_ms})),
+                fmt::format("nothing was changed; `{}` brings the other hosts back, too", c.command("rollback " + state.spec().unit)), Exit::held);
+  auto lost = lost_operations(entries, answered, state.spec().unit, c.ledger().id());
   if (!lost.empty())
     throw Error(to_text(lost), "nothing was changed; `" + c.command("reconcile " + state.spec().unit) + "` brings them back from the hosts", Exit::integrity);
 }

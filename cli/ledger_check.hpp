@@ -10,7 +10,7 @@ namespace ripcord::cli {
 std::vector<PreflightFinding> lost_commits(Context& context, const std::vector<HostLook>& looks, const std::string& unit);
 
 // Asks the hosts of an open rollout, those that answer within a few seconds: an operation may have a deadline running.
-// Error(Exit::integrity).
+// Error(Exit::integrity), or Exit::held when somebody pulled the cord elsewhere. Going back is not asked for anything.
 void require_no_lost_commits(Context& context, const RolloutState& state);
 
 }  // namespace ripcord::cli

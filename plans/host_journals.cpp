@@ -125,6 +125,18 @@ std::vector<LostOperation> lost_operations(const std::vector<LedgerEntry>& entri
   return lost;
 }
 
+std::vector<LostOperation> unknown_cords(const std::vector<LedgerEntry>& entries, const std::vector<HostLook>& looks, const RolloutState& state) {
+  std::vector<LostOperation> found;
+  for (const auto& l : looks) {
+    if (!l.look || !l.look->unit.last_op) continue;
+    const auto& op = *l.look->unit.last_op;
+    if (!op.rollout.starts_with("rb-") || op.at_ms < state.began.ms) continue;
+    bool known = std::any_of(entries.begin(), entries.end(), [&](const LedgerEntry& e) { return get_string_or(e.body, "rollback", "") == op.rollout; });
+    if (!known) found.push_back({l.host->name, op.op, op.rollout, op.at_ms, op.epoch});
+  }
+  return found;
+}
+
 std::string to_text(const std::vector<LostOperation>& lost) {
   if (lost.empty()) return "";
   const auto& first = lost[0];

@@ -8,6 +8,7 @@
 
 #include "core/net/ledger.hpp"
 #include "plans/preflight.hpp"
+#include "plans/rollout_state.hpp"
 
 namespace ripcord {
 
@@ -19,6 +20,8 @@ struct LostOperation {
 // Pure: the newest operations of hosts that belong to this ledger, against its entries.
 std::vector<LostOperation> lost_operations(const std::vector<LedgerEntry>& entries, const std::vector<HostLook>& looks, const std::string& unit,
                                            const std::string& ledger_id);
+// Rip cords that hosts felt since the rollout began and the ledger does not know: pulled on another machine, without the ledger.
+std::vector<LostOperation> unknown_cords(const std::vector<LedgerEntry>& entries, const std::vector<HostLook>& looks, const RolloutState& state);
 // "the ledger does not know operation ... "; empty without any.
 std::string to_text(const std::vector<LostOperation>& lost);
 

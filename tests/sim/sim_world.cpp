@@ -221,7 +221,8 @@ void SimWorld::on_append(const LedgerEntry& e) {
     if (kind == "host.confirmed") {
       auto op = host.ops.find(get_string(e.body, "op"));
       if (op == host.ops.end() || op->second.phase != OpPhase::confirmed || host.running != op->second.to)
-        broken(fmt::format("entry {} says that {} is confirmed, and it is not", e.seq, host.name));
+        broken(fmt::format("entry {} says that {} is confirmed, and it is {} and runs {}", e.seq, host.name, op == host.ops.end() ? "nowhere" : to_text(op->second.phase),
+                           host.running ? host.running->version : "nothing"));
     }
     if (kind == "host.returned" && host.running != spec_.hosts[static_cast<std::size_t>(std::find(names_.begin(), names_.end(), host.name) - names_.begin())].from)
       broken(fmt::format("entry {} says that {} has returned, and it has not", e.seq, host.name));
