@@ -17,6 +17,9 @@ namespace {
 
 constexpr Millis kPause{200};                    // before a connection that broke is made again
 constexpr std::int64_t kCreating = 0x72697063;   // advisory lock: one process makes the tables
+// Not to_regclass(): within a transaction it remembers that there was none, also behind the lock of whoever made it.
+constexpr const char* kHasTables = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                                   "WHERE c.relname = 'ripcord_meta' AND n.nspname = ANY (current_schemas(false)))";
 constexpr const char* kNow = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
 constexpr const char* kSchema[] = {
@@ -279,12 +282,12 @@ class PostgresLedger : public LedgerStore {
 
   // --- opening ---------------------------------------------------------------------------------------------------------------
   static bool has_tables(PgConnection& c, Elapsed until) {
-    return c.run({{"SELECT to_regclass('ripcord_meta') IS NOT NULL"}}, until).at(0).at(0)[0] == "t";
+    return c.run({{kHasTables}}, until).at(0).at(0)[0] == "t";
   }
 
   // Another process may be creating them right now: the advisory lock decides, the loser finds the tables there.
   void create(PgConnection& c, Elapsed until) {
-    auto there = c.run({{"BEGIN"}, {"SELECT pg_advisory_xact_lock($1::bigint)", {PgValue(kCreating)}}, {"SELECT to_regclass('ripcord_meta') IS NOT NULL"}}, until);
+    auto there = c.run({{"BEGIN"}, {"SELECT pg_advisory_xact_lock($1::bigint)", {PgValue(kCreating)}}, {kHasTables}}, until);
     if (there[2].at(0)[0] == "t") {
       c.run({{"ROLLBACK"}}, until);
       return;

@@ -99,7 +99,9 @@ TEST_CASE("a ledger in PostgreSQL: rolled out, watched by several, steered from 
   };
   auto cmdline = read_file(fmt::format("/proc/{}/cmdline", apply.pid));
   CHECK(cmdline.find(kSecret) == cmdline.npos);
-  CHECK(end_of(apply) == 0);
+  auto ended = end_of(apply);
+  INFO(read_file(demo.folder + "/apply.log"));
+  CHECK(ended == 0);
   CHECK(end_of(one) == 0);
   CHECK(end_of(two) == 0);
   for (const char* log : {"one.log", "two.log"}) CHECK(read_file(demo.folder + "/" + log).find("\"kind\":\"rollout.end\"") != std::string::npos);

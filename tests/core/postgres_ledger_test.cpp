@@ -182,6 +182,18 @@ TEST_CASE("postgres ledger: many writers keep one chain, and nobody's lines twic
   CHECK(once.size() == 101);
 }
 
+TEST_CASE("postgres ledger: several that open it for the first time at once find one ledger") {
+  if (skipped()) return;
+  for (int round = 0; round < 4; ++round) {
+    auto url = fresh_url();
+    std::vector<std::future<std::string>> first;
+    for (int i = 0; i < 4; ++i) first.push_back(std::async(std::launch::async, [&url] { return open_postgres_ledger(url, Millis(10000))->id(); }));
+    std::set<std::string> ids;
+    for (auto& f : first) ids.insert(f.get());
+    CHECK(ids.size() == 1);
+  }
+}
+
 TEST_CASE("postgres ledger: rows refuse changes, and what was changed all the same is found when it is opened") {
   if (skipped()) return;
   auto url = fresh_url();

@@ -72,7 +72,7 @@ TEST_CASE("killed at every append past a point of no return, no host is switched
     Past w(4);
     auto life = w.run(false, kill);
     for (int again = 0; again < 5 && life.killed; ++again) life = w.run(true);
-    INFO("killed after append " << kill);
+    INFO("killed after append " << kill << " " << life.error);
     CHECK(life.exit == Exit::done);
     CHECK(w.running("2.0") == 4);
     for (const auto& [name, host] : w.hosts->hosts()) {
