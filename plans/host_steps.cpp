@@ -200,6 +200,14 @@ struct AskFenced {
     state = co_await c.port.state(c.spec.unit_ref(), c.op);
   }
 };
+struct AskCurrent {
+  const StepContext& c;
+  std::optional<ReleaseId> running;
+  Task<> operator()() {
+    Look look = co_await c.port.look(c.spec.unit_ref(), Verify::none, false);
+    running = look.unit.running;
+  }
+};
 struct AskFinish {
   const StepContext& c;
   ActivateReply reply;
@@ -246,6 +254,19 @@ Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state)
       co_await sleep_until(c.clock, c.clock.elapsed() + Millis(500));
       why = co_await ask_until(c, until, ask);
       if (!why.empty()) co_return unknown(c, why);
+    }
+  }
+  if (ask.state.phase == OpPhase::confirmed) {
+    // The journal is about the operation; `current` is what runs. Between the two somebody may have pulled the cord.
+    AskCurrent current{c, {}};
+    why = co_await ask_until(c, until, current);
+    if (!why.empty()) co_return unknown(c, why);
+    if (current.running != ask.state.to) {
+      auto runs = current.running ? current.running->folder() : std::string("nothing");
+      StepResult r;
+      r.fenced = true;
+      r.why = fmt::format("it was confirmed and runs {} now: somebody pulled the cord since; `abort` brings the other hosts back, too", runs);
+      co_return r;
     }
   }
   // Said once more, it puts right what the first time left: a host that is still drained.
