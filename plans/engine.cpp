@@ -58,12 +58,15 @@ struct Engine::Impl {
   }
   std::int64_t synced = 0;
 
-  Task<> append(json::object body) {
+  json::object ours(json::object body) const {
     body["rollout"] = state->spec().id;
     body["unit"] = state->spec().unit;
     body["epoch"] = lease.lease().epoch;
-    std::vector<json::object> bodies;
-    bodies.push_back(std::move(body));
+    return body;
+  }
+
+  Task<> append(json::object body) {
+    std::vector<json::object> bodies{ours(std::move(body))};
     std::optional<LedgerStore::Guard> guard = lease.guard();
     co_await ledger.append(std::move(bodies), std::move(guard));
     co_await sync();
@@ -71,14 +74,11 @@ struct Engine::Impl {
 
   // The first entry goes only onto a ledger in which nothing is in its way; somebody else's rollout may begin at this very moment.
   Task<> append_start(json::object first) {
-    const auto& spec = state->spec();
-    first["rollout"] = spec.id;
-    first["unit"] = spec.unit;
-    first["epoch"] = lease.lease().epoch;
+    first = ours(std::move(first));
     for (bool written = false; !written;) {
       auto entries = read_all(ledger);
-      require_free(entries, spec, options.seen);
-      halt.refuse(entries, spec.fleet);
+      require_free(entries, state->spec(), options.seen);
+      halt.refuse(entries, state->spec().fleet);
       std::vector<json::object> bodies{first};
       std::optional<LedgerStore::Guard> guard = lease.guard();
       const std::int64_t size = entries.empty() ? 0 : entries.back().seq + 1;
@@ -91,9 +91,7 @@ struct Engine::Impl {
     co_await sync();
   }
 
-  // --- halt -------------------------------------------------------------------------------------------------------------------
-  // What our own file says; the ledger's word is in the state.
-  HaltWatch halt{options.halt_file};
+  HaltWatch halt{options.halt_file};  // what our own file says; the ledger's word is in the state
   Elapsed next_halt_look;
   Task<> note_halt() {
     if (clock.elapsed() < next_halt_look) co_return;
@@ -351,23 +349,16 @@ struct Engine::Impl {
     halt.begin();
     if (!starts && !state->rolling_back && !state->aborted) halt.refuse(read_all(ledger), state->spec().fleet);
     const auto& spec = state->spec();
-    Lease wanted;
-    wanted.scope = spec.unit;
-    wanted.holder = options.holder;
-    wanted.rollout = spec.id;
-    wanted.why = spec.why;
-    wanted.who = options.who;
-    wanted.machine = options.machine;
+    Lease wanted{spec.unit, options.holder, options.who, options.machine, spec.id, spec.why};
     lease.acquire(std::move(wanted), epoch_at_least, options.take_over);
     std::exception_ptr failure;
-    Exit exit = Exit::error;
+    auto exit = Exit::error;
     try {
       if (starts) co_await append_start(std::move(first));
       else if (!first.empty()) co_await append(std::move(first));
-      if (!starts && lease.taken_from() && state->ending == Ending::open) {
-        json::object entry = taken_over_entry(*lease.taken_from(), clock.wall(), options.take_over_how);
-        co_await append(std::move(entry));
-      }
+      json::object taken;
+      if (!starts && lease.taken_from() && state->ending == Ending::open) taken = taken_over_entry(*lease.taken_from(), clock.wall(), options.take_over_how);
+      if (!taken.empty()) co_await append(std::move(taken));
       exit = exit_for(*state);
       if (!options.only_begin) exit = co_await run();
     } catch (...) {

@@ -39,8 +39,7 @@ StepResult failed(const StepContext& c, const ActivateReply& reply) {
 
 // The release lies on the host, and nothing was asked of it, or it refused.
 StepResult not_begun(const StepContext& c, const std::string& why) {
-  StepResult r;
-  r.entry = host_entry(c, "host.staged");
+  StepResult r{.entry = host_entry(c, "host.staged")};
   r.entry["reason"] = why;
   return r;
 }
@@ -51,8 +50,7 @@ StepResult nothing_changed(const StepContext& c, std::string_view step, const Li
   if (refusal && refusal->code() == "fenced") return {{}, false, true, refusal->message()};
   if (refusal && refusal->code() == "halted") {
     StepResult r = not_begun(c, refusal->message());
-    r.halted = true;
-    r.why = c.plan.name + ": " + refusal->message();
+    r.halted = true, r.why = c.plan.name + ": " + refusal->message();
     return r;
   }
   // Known to be out of order before the rollout began: owed, as a host that does not answer is, and no reason to take the others back.
@@ -186,8 +184,7 @@ struct AskState {
   OpState state;
   Task<> operator()() { state = co_await c.port.state(c.spec.unit_ref(), c.op); }
 };
-// As AskState, when another controller wrote the intent: it may have been stopped between that and the command, and what is told
-// here must stay so.
+// As AskState, when another controller wrote the intent: stopped between that and the command, it may yet send it.
 struct AskFenced {
   const StepContext& c;
   OpState state;
@@ -290,16 +287,14 @@ Task<StepResult> settle(const StepContext& c, Elapsed until) {
   co_return co_await settle_from(c, until, ask.state);
 }
 
-// Another process's operation. A host that went back because nobody was there to confirm says nothing about the release: it is
-// staged again, and activated anew under another operation id.
+// Another process's operation. A host that went back for want of a controller says nothing about the release: it is activated anew.
 Task<StepResult> take_up(const StepContext& c, Elapsed until) {
   AskFenced ask{c, {}};
   std::string why = co_await ask_until(c, until, ask);
   if (!why.empty()) co_return unknown(c, "no answer until its dead-man switch must have fired: " + why);
-  bool went_back = ask.state.phase == OpPhase::reverted;
-  StepResult r = co_await settle_from(c, until, ask.state);
+  const bool went_back = ask.state.phase == OpPhase::reverted;
   if (went_back && c.attempts < kAttempts && c.spec.drill.empty()) co_return not_begun(c, "it went back by itself while no controller was there to confirm");
-  co_return r;
+  co_return co_await settle_from(c, until, ask.state);
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
