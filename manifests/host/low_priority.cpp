@@ -15,12 +15,12 @@ constexpr int kWhoProcess = 1, kClassShift = 13, kClassIdle = 3;
 
 }  // namespace
 
-void with_low_priority(const std::function<void()>& work) {
+void with_low_priority(int nice, const std::function<void()>& work) {
   std::exception_ptr failure;
   std::thread thread([&] {
     // On Linux both are properties of a thread (setpriority(2), NOTES), inherited by threads it starts. That they are refused
     // somewhere is no reason not to look.
-    ::setpriority(PRIO_PROCESS, 0, 19);
+    ::setpriority(PRIO_PROCESS, 0, nice);
     ::syscall(SYS_ioprio_set, kWhoProcess, 0, kClassIdle << kClassShift);
     try {
       work();

@@ -12,7 +12,7 @@ namespace ripcord {
 ReleaseContext ReleaseContext::load(const HostContext& host, const UnitLayout& unit, const ReleaseId& id, const UnitHistory& history) {
   ReleaseContext c;
   c.release = require_release(unit, id);
-  c.spec = load_manifest(unit, id.folder()).spec;
+  c.spec = load_spec(unit, id.folder());
   c.layout = host.layout;
   c.unit = unit;
   c.folder = unit.release(id.folder());

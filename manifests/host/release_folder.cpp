@@ -96,17 +96,46 @@ SealedManifest stored_manifest(const UnitLayout& unit, const std::string& folder
   return {*bytes, metadata_file(unit, folder, "signature").value_or("")};
 }
 
-Manifest load_manifest(const UnitLayout& unit, const std::string& folder) {
+template <class Decode>
+static auto decode_manifest(const UnitLayout& unit, const std::string& folder, Decode decode) {
   auto sealed = stored_manifest(unit, folder);
   try {
     auto id = decode_id_file(metadata_file(unit, folder, "id").value_or(""));
     if (sealed.digest() != id.id.manifest) throw Error("the manifest's bytes do not have the digest they should have");
-    return Manifest::decode(sealed.bytes);
+    return decode(sealed.bytes);
   } catch (const HostFailure&) {
     throw;
   } catch (const Error& e) {
     throw bad_metadata(unit, folder, e.what());
   }
+}
+
+Manifest load_manifest(const UnitLayout& unit, const std::string& folder) {
+  return decode_manifest(unit, folder, [](const std::string& bytes) { return Manifest::decode(bytes); });
+}
+
+// The one spelling of a manifest has its members in this order, and its digest was compared: it was decoded as a whole when it came.
+UnitSpec load_spec(const UnitLayout& unit, const std::string& folder) {
+  return decode_manifest(unit, folder, [](const std::string& bytes) {
+    constexpr std::string_view kBefore = ",\"spec\":";
+    auto begin = bytes.find(kBefore);
+    if (begin == std::string::npos) throw Error("the manifest has no spec");
+    begin += kBefore.size();
+    bool quoted = false;
+    int depth = 0;
+    for (auto at = begin; at < bytes.size(); ++at) {
+      char c = bytes[at];
+      if (quoted) {
+        if (c == '\\') ++at;
+        else if (c == '"') quoted = false;
+        continue;
+      }
+      if (c == '"') quoted = true;
+      else if (c == '{') ++depth;
+      else if (c == '}' && --depth == 0) return unit_spec_from_json(parse_json_object(std::string_view(bytes).substr(begin, at + 1 - begin), "the spec"));
+    }
+    throw Error("the manifest's spec has no end");
+  });
 }
 
 CurrentLink read_current(const UnitLayout& unit) {

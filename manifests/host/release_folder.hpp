@@ -27,6 +27,8 @@ StoredRelease require_release(const UnitLayout& unit, const ReleaseId& id);
 
 SealedManifest stored_manifest(const UnitLayout& unit, const std::string& folder);  // bytes and signature
 Manifest load_manifest(const UnitLayout& unit, const std::string& folder);          // decoded; HostFailure damaged
+// Only what the unit's author says in it: of two thousand files, nine tenths of the manifest are not looked at. HostFailure damaged.
+UnitSpec load_spec(const UnitLayout& unit, const std::string& folder);
 
 struct VerifyResult {
   std::vector<Finding> findings;   // at most kMaxFindings, and `more` beyond them

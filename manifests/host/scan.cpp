@@ -18,6 +18,7 @@
 namespace ripcord {
 namespace {
 
+constexpr int kNiceFull = 19, kNiceIncremental = 5;
 constexpr std::size_t kLogins = 10, kMostOthers = 1000;
 
 // Does the folder look as ripcord leaves it?
@@ -60,7 +61,8 @@ ScanReport scan(HostContext& host, const ScanRequest& request) {
     report.findings = scan_helpers(host, manner);
     report.others = other_units(host, request.units, request.roots);
   };
-  if (request.low_priority) with_low_priority(look);
+  // Milliseconds of work need not wait until a busy host has nothing else to do; hashing all of it may.
+  if (request.low_priority) with_low_priority(request.full ? kNiceFull : kNiceIncremental, look);
   else look();
   bool clean = report.findings.empty() && std::all_of(report.units.begin(), report.units.end(), [](const UnitScan& u) { return u.findings.empty(); });
   if (!clean || !report.others.empty()) report.logins = last_logins(host.layout, kLogins);

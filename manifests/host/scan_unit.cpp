@@ -34,9 +34,14 @@ class UnitLook {
     if (!journal_readable_) out_.intended = current.release;  // nobody says otherwise
     check_link(current);
     if (out_.intended) {
-      if (auto release = load(*out_.intended, false)) {
-        check_tree(*release, false);
+      // The tree is decoded once: with what the processes are compared by, or, where that cannot be had, alone.
+      load_context();
+      if (context_) {
+        check_tree(context_->release, false);
         check_outside();
+      } else if (auto release = load(*out_.intended, false)) {
+        check_tree(*release, false);
+        if (!context_error_.empty()) find("record", ".", context_error_, unit_.metadata_of(out_.intended->folder()));
       }
     }
     out_.way_back = history_.way_back(out_.intended);
@@ -163,23 +168,25 @@ class UnitLook {
     }
   }
 
-  // Placed files and processes, which need the sealed spec and the journal's labels.
-  void check_outside() {
+  // Placed files and processes need the sealed spec and the journal's labels.
+  void load_context() {
     if (!journal_readable_ || records_.empty() || out_.in_motion) return;
-    std::optional<ReleaseContext> context;
     try {
-      context = ReleaseContext::load(host_, unit_, *out_.intended, history_);
+      context_ = ReleaseContext::load(host_, unit_, *out_.intended, history_);
     } catch (const HostFailure& e) {
-      return find("record", ".", e.what(), unit_.metadata_of(out_.intended->folder()));
+      context_error_ = e.what();
     }
+  }
+
+  void check_outside() {
     try {
-      for (const auto& file : expected_placed(*context)) check_placed(file);
+      for (const auto& file : expected_placed(*context_)) check_placed(file);
     } catch (const Error& e) {
       find("unreadable", ".", fmt::format("files: cannot be compared: {}", e.what()), "");
     }
-    RunningRule rule = rule_of(host_, records_, history_, *context);
+    RunningRule rule = rule_of(host_, records_, history_, *context_);
     rule.replaced_too = true;
-    for (auto& p : running_findings(*context, rule)) find(std::string(to_text(p.kind)), "", std::move(p.what), "");
+    for (auto& p : running_findings(*context_, rule)) find(std::string(to_text(p.kind)), "", std::move(p.what), "");
   }
 
   void check_placed(const PlacedExpectation& want) {
@@ -211,6 +218,8 @@ class UnitLook {
   std::vector<JournalRecord> records_;
   UnitHistory history_;
   bool journal_readable_ = true;
+  std::optional<ReleaseContext> context_;
+  std::string context_error_;
 };
 
 std::int64_t journal_size(const UnitLayout& unit) {

@@ -9,7 +9,7 @@ struct ScanRequest {
   std::vector<UnitRef> units;      // to be compared
   std::vector<std::string> roots;  // install roots in which other units may lie
   bool full = false;               // hash every byte; else files are trusted whose size, times and inode are those of their last hash
-  bool low_priority = true;        // nice 19, idle I/O class
+  bool low_priority = true;        // nice 19 (5 when not full), idle I/O class
   std::uint64_t max_rate = 0;      // bytes read a second; 0: as fast as it goes
   int threads = 0;                 // for hashing; 0: as the host has cores
 };

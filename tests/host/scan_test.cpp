@@ -328,14 +328,14 @@ TEST_CASE("a large tree is hashed by several threads, and by a rate that is kept
 
 TEST_CASE("the priority of a scan is its own: services started later do not inherit it", "[scan]") {
   int inside = 0, below = 0;
-  with_low_priority([&] {
+  with_low_priority(19, [&] {
     inside = ::getpriority(PRIO_PROCESS, 0);
     std::thread([&] { below = ::getpriority(PRIO_PROCESS, 0); }).join();
   });
   CHECK(inside == 19);
   CHECK(below == 19);
   CHECK(::getpriority(PRIO_PROCESS, 0) == 0);
-  CHECK_THROWS_AS(with_low_priority([] { throw Error("x"); }), Error);
+  CHECK_THROWS_AS(with_low_priority(19, [] { throw Error("x"); }), Error);
 }
 
 TEST_CASE("the last log-ins are told with a finding, where they can be read", "[scan]") {
