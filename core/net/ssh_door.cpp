@@ -81,7 +81,7 @@ void SshDoor::check_host_key(const HostAddress& host, const SshHostSettings& to,
   }
   std::string others = judged.line ? fmt::format(" ({}:{} holds a key of another type, {})", judged.line->file, judged.line->line, judged.line->type) : "";
   throw LinkError(LinkFault::trust, "host_key_unknown", fmt::format("the host key of '{}' is not known{}: it shows {} {}", host.name, others, type, print),
-                  fmt::format("{}, then run `ripcord trust add {}` or add to {}: {}", verify, host.name, place, line));
+                  fmt::format("{}, then add to {}: {}", verify, place, line));
 }
 
 Task<> SshDoor::log_in(std::shared_ptr<SshSession> session, HostAddress host, SshHostSettings to) {
