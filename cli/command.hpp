@@ -53,6 +53,7 @@ std::unique_ptr<Command> make_retry();
 std::unique_ptr<Command> make_adopt();
 std::unique_ptr<Command> make_halt();
 std::unique_ptr<Command> make_unhalt();
+std::unique_ptr<Command> make_prune();
 std::unique_ptr<Command> make_history();
 std::unique_ptr<Command> make_logs();
 std::unique_ptr<Command> make_reconcile();

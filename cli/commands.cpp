@@ -23,7 +23,9 @@ const std::vector<CommandInfo>& commands() {
       {"history", G::everyday, "[UNIT] [--all]", "who rolled out what, when, and how it ended", "", make_history},
       {"rollback", G::everyday, "UNIT [--to VERSION] [options]", "pull the cord: back to what ran before",
        "Works without the ledger: hosts know their own history. Without --to it undoes the newest forward rollout that any reachable\n"
-       "host knows; a second call changes nothing.",
+       "host knows; a second call changes nothing. Every host of the unit is fenced, so a rollout that runs elsewhere ends. A release\n"
+       "that a host lacks or holds damaged is brought from wherever it is whole; when nobody has it, that is said before anything is\n"
+       "touched (exit 8).",
        make_rollback},
 
       {"pause", G::steering, "UNIT [-m WHY]", "start no further activation", "", make_pause},
@@ -53,7 +55,14 @@ const std::vector<CommandInfo>& commands() {
        "Reads only. Silent with exit 0 when all is well; else the findings, and exit 2 (drift), 4 (hosts did not answer or are owed) or\n"
        "9 (trust). `drift repair` brings hosts back: staged, verified, health-checked and armed as in a rollout. -o nagios prints one line with a plugin's exit codes. For cron: docs/drift.md.",
        make_drift, false, "nagios"},
-      {"doctor", G::looking, "[--limit SELECTOR]", "check this machine and every host, with the cure", "", make_doctor},
+      {"doctor", G::looking, "[--limit SELECTOR] [--rollback]", "check this machine and every host, with the cure",
+       "--rollback: could this machine pull the cord now? Reads every way back to its last byte, and asks nothing of the ledger.", make_doctor},
+
+      {"prune", G::looking, "UNIT [--dry-run] [-y]", "mark retired releases, remove what was marked before",
+       "Retired releases stay two weeks, and the last five; what is current, what a rollback, a dead-man switch or an open rollout\n"
+       "could still need, and what a process runs from stays whatever its age. What is marked goes with a prune a day later or more.\n"
+       "So do what damaged releases left behind, and host programs that nothing runs.",
+       make_prune},
 
       {"reconcile", G::setting_up, "[UNIT] [--dry-run] [-m WHY]", "bring back from the hosts what the ledger lost",
        "For a ledger that was restored from an older copy, or whose database server was replaced by one that lacked the newest\n"

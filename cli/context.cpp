@@ -109,6 +109,11 @@ void Context::be_quick(Millis step) {
   ssh.max_sessions = std::max(ssh.max_sessions, 512);
 }
 
+std::function<std::unique_ptr<LedgerStore>()> Context::ledger_opener(Millis patience) {
+  if (!ledger_exists(fleet().ledger)) return {};
+  return [address = fleet().ledger, patience] { return open_ledger(address, patience); };
+}
+
 HostPorts& Context::ports() {
   if (!ports_) {
     link_ = make_link(loop_, clock_, fleet());

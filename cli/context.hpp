@@ -1,6 +1,7 @@
 // What commands stand on: fleet, ledger, store, loop and hosts, each opened by its first use, so that a command needs no more
 // than it says (rollback works without a ledger, seal without hosts).
 #pragma once
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,8 @@ class Context {
   ReleaseStore& store_for_writing();  // without a fleet file: ./.ripcord/store
   // `patience`: how long a database may be away before a call gives up; the first call decides.
   Ledger& ledger(Millis patience = kLedgerPatience);
+  // Opens what ledger() is about, on whatever thread calls it. Empty when there is none yet: then none is made.
+  std::function<std::unique_ptr<LedgerStore>()> ledger_opener(Millis patience);
   HostPorts& ports();
   HostPorts& more_ports();  // further sessions to the same hosts, for what is asked beside a rollout
   void be_quick(Millis step);  // no step of opening a session takes longer, and many are opened at once; before the first use of ports()

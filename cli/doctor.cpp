@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "cli/check.hpp"
 #include "cli/command.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
@@ -9,12 +10,6 @@
 
 namespace ripcord::cli {
 namespace {
-
-struct Check {
-  std::string what, detail, cure;
-  enum class Result { ok, warning, failed } result = Result::ok;
-  Exit exit = Exit::done;
-};
 
 bool in_path(const std::string& program) {
   const char* path = ::getenv("PATH");
@@ -25,14 +20,19 @@ bool in_path(const std::string& program) {
 
 class Doctor : public Command {
  public:
-  void declare(Arguments& a) override { a.value("--limit", limit_, "SELECTOR", "only these hosts"); }
+  void declare(Arguments& a) override {
+    a.value("--limit", limit_, "SELECTOR", "only these hosts");
+    a.flag("--rollback", rollback_, "could this machine pull the cord now? Every way back is read to the last byte");
+    a.value("--unit", unit_, "UNIT", "with --rollback: of this unit; else of every unit that is sealed here");
+  }
 
   Exit run(Context& c) override {
     const auto& fleet = c.fleet();
     good("fleet",
          fmt::format("{}: {} in {}", fleet.name, count_of(fleet.hosts.size(), "host"), count_of(fleet.datacenters.size(), "datacenter")));
     this_machine(c);
-    hosts(c);
+    if (rollback_) cord(c);
+    else hosts(c);
     return report(c);
   }
 
@@ -64,7 +64,8 @@ class Doctor : public Command {
       auto p = find_host_program();
       return p.path + " (" + p.digest.short_hex() + ")";
     });
-    attempt("ledger", [&] { return fmt::format("{}, head at entry {}", ledger_shown(fleet.ledger), c.ledger().store().size() - 1); });
+    if (!rollback_)
+      attempt("ledger", [&] { return fmt::format("{}, head at entry {}", ledger_shown(fleet.ledger), c.ledger().store().size() - 1); });
     attempt("store", [&] { return fmt::format("{}: {}", fleet.store, count_of(c.store().units().size(), "unit")); });
     if (in_path("ssh-keygen")) good("ssh-keygen", "found");
     else warn("ssh-keygen", "not in PATH", "install openssh-client to seal with --key");
@@ -75,6 +76,17 @@ class Doctor : public Command {
       bad("identity", fmt::format("'{}' cannot be read", fleet.ssh.identity), "correct ssh.identity in the fleet file", Exit::error);
     if (!fleet.ssh.known_hosts.empty() && ::access(fleet.ssh.known_hosts.c_str(), R_OK) != 0)
       bad("known_hosts", fmt::format("'{}' cannot be read", fleet.ssh.known_hosts), "without it no host key is known", Exit::error);
+  }
+
+  void cord(Context& c) {
+    if (!program_) return;
+    std::vector<std::string> units;
+    try {
+      units = unit_ ? std::vector<std::string>{*unit_} : c.store().units();
+    } catch (const Error&) {  // said by the check of the store
+    }
+    if (units.empty()) throw Error("no release is sealed here, so no unit is known", "name the unit with --unit UNIT", Exit::usage);
+    for (auto& check : check_cord(c, limited(c, limit_), units)) checks_.push_back(std::move(check));
   }
 
   void hosts(Context& c) {
@@ -137,9 +149,9 @@ class Doctor : public Command {
     return exit;
   }
 
-  std::optional<std::string> limit_;
+  std::optional<std::string> limit_, unit_;
   std::vector<Check> checks_;
-  bool program_ = false;
+  bool program_ = false, rollback_ = false;
 };
 
 }  // namespace

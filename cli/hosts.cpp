@@ -3,6 +3,7 @@
 #include "cli/command.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
+#include "plans/readiness.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -20,12 +21,16 @@ class Hosts : public Command {
     if (units.empty()) units.push_back("");
     std::vector<std::vector<HostLook>> looks;
     for (const auto& unit : units) looks.push_back(look_for_unit(c, hosts, unit, Verify::quick, false));
+    std::vector<Readiness> ways;
+    for (const auto& unit : units)
+      if (!unit.empty())
+        ways.push_back(readiness(c.wait(look_back_at(c.loop(), c.ports(), hosts, unit_ref(c, unit), Verify::quick, kLookWidth))));
 
     auto& out = c.out();
     std::vector<std::string> heads{"HOST", "DATACENTER"};
     for (const auto& u : units)
       if (!u.empty()) heads.push_back(u);
-    heads.insert(heads.end(), {"DEAD-MAN", "STATE"});
+    heads.insert(heads.end(), {"RELEASES", "FREE", "DEAD-MAN", "STATE"});
     Table table(heads);
     json::array items;
     Exit exit = Exit::done;
@@ -35,15 +40,22 @@ class Hosts : public Command {
       const HostLook& newest = looks.back()[i];
       std::vector<Table::Cell> row{{hosts[i]->name}, {hosts[i]->datacenter}};
       auto item = look_json(newest);
-      json::object running;
+      json::object running, back;
+      std::uint64_t bytes = 0;
       for (std::size_t u = 0; u < units.size(); ++u) {
         if (units[u].empty()) continue;
         const auto& l = looks[u][i];
         row.push_back(l.look ? running_cell(l.look->unit) : Table::Cell{"?", Tone::warn});
+        if (l.look) bytes += l.look->unit.release_bytes;
+        back[units[u]] = json::object{{"state", to_text(ways[u].hosts[i].state)}, {"to", ways[u].hosts[i].to}};
         running[units[u]] = l.look && l.look->unit.running ? json::value(to_json(*l.look->unit.running)) : json::value(nullptr);
       }
       item["running"] = std::move(running);
+      item["way_back"] = std::move(back);
+      if (newest.look) item["release_bytes"] = bytes, item["free_bytes"] = newest.look->unit.free_bytes;
       items.push_back(std::move(item));
+      row.push_back({newest.look ? format_size(bytes) : "-"});
+      row.push_back({newest.look ? format_size(newest.look->unit.free_bytes) : "-"});
       row.push_back({newest.look ? newest.look->hello.deadman : "-"});
       if (newest.look && newest.look->hello.halted) row.push_back({newest.look->hello.halted->text(), Tone::bad});
       else if (newest.look) row.push_back({"ok", Tone::good});
@@ -59,6 +71,8 @@ class Hosts : public Command {
       return exit;
     }
     for (const auto& line : table.render(out.style)) out.print(line);
+    for (std::size_t u = 0; u < ways.size(); ++u)
+      if (ways[u].of > 0) out.note(units[u] + ": " + ways[u].text());
     if (lost > 0)
       out.note(fmt::format("{} of {} did not answer; `{}` tells the cure", lost, count_of(hosts.size(), "host"), c.command("doctor")));
     return exit;

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "cli/target.hpp"
-
 namespace ripcord::cli {
 
 std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {
@@ -15,12 +13,16 @@ std::vector<const Host*> limited(Context& c, const std::optional<std::string>& l
   return hosts;
 }
 
-std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
+UnitRef unit_ref(Context& c, const std::string& unit) {
   UnitRef ref{unit.empty() ? "none" : unit};
   if (!unit.empty())
     if (auto versions = c.store().versions(unit); !versions.empty())
       ref.root = load_release(c.store(), versions.back().second).manifest.spec.root;
-  return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), std::move(ref), verify, process, kLookWidth));
+  return ref;
+}
+
+std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
+  return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), unit_ref(c, unit), verify, process, kLookWidth));
 }
 
 Table::Cell running_cell(const Observation& seen) {

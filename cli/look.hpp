@@ -12,6 +12,10 @@ namespace ripcord::cli {
 // The hosts that a command's --limit selects; all without one. Error(Exit::refused) when it selects none.
 std::vector<const Host*> limited(Context& context, const std::optional<std::string>& limit);
 
+inline constexpr std::size_t kLookWidth = 64;  // hosts being looked at, at once
+
+// Where a unit lives, as far as a release of it is known here.
+UnitRef unit_ref(Context& context, const std::string& unit);
 // Looks at hosts for one unit ("" : none, only to say hello).
 std::vector<HostLook> look_for_unit(Context& context, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process);
 

@@ -11,6 +11,7 @@
 #include "plans/halt.hpp"
 #include "plans/history.hpp"
 #include "plans/host_objects.hpp"
+#include "plans/supply.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -40,6 +41,8 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
   options.halt_file = halt_file(c.fleet());
   auto once = make_once_runner(c.clock(), c.fleet().folder);
   options.once = once.get();
+  Supplier supplier(c.ports(), c.more_ports(), c.store_for_writing(), {unit, release.manifest.spec.root});
+  options.mend = [&](std::string host, ReleaseId back) { return supplier.restore(std::move(host), std::move(back), c.fleet()); };
   Engine engine(c.loop(), c.clock(), c.ledger(), c.ports(), packs, c.fleet(), release, view, options);
   int signal = 0;
   Exit exit = Exit::done;

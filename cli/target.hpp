@@ -5,6 +5,7 @@
 
 #include "cli/args.hpp"
 #include "cli/context.hpp"
+#include "cli/look.hpp"
 #include "plans/plan.hpp"
 #include "plans/preflight.hpp"
 
@@ -49,6 +50,5 @@ void refuse_open_rollouts(Context& context, const std::string& unit, const std::
 void report_findings(Context& context, const Preflight& preflight);
 
 std::vector<const Host*> hosts_of_unit(Context& context, const UnitSpec& unit);
-inline constexpr std::size_t kLookWidth = 64;  // hosts being looked at, at once
 
 }  // namespace ripcord::cli

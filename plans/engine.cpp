@@ -117,7 +117,7 @@ struct Engine::Impl {
     const auto& name = plan(host).name;
     auto on_step = [this, name](std::string step) { observer.on_step(name, step); };
     return {clock, ports.port(name), state->spec(), plan(host), std::move(op), options.holder, ledger.id(), lease.lease().epoch,
-            state->hosts()[static_cast<std::size_t>(host)].attempts, on_step, [this] { return lease.valid(); }};
+            state->hosts()[static_cast<std::size_t>(host)].attempts, on_step, [this] { return lease.valid(); }, options.mend};
   }
 
   Task<> intend(int host, std::string op, bool forward, bool rehearsal, bool lapse) {
@@ -164,7 +164,7 @@ struct Engine::Impl {
     if (lapse) co_return co_await lapse_step(std::move(c), false);
     if (forward && !state->spec().no_return.empty()) co_return co_await onward_step(std::move(c));
     if (!forward && rehearsal) co_return co_await walk_back_step(std::move(c));
-    if (!forward) co_return co_await go_back_step(std::move(c));
+    if (!forward) co_return co_await mend_and_go_back_step(std::move(c));
     Millis spread(0);
     if (state->spec().spread.count() > 0)
       spread = Millis(static_cast<std::int64_t>(std::hash<std::string>{}(op) % static_cast<std::uint64_t>(state->spec().spread.count())));

@@ -43,6 +43,8 @@ struct EngineOptions {
   std::int64_t seen = -1;                     // the ledger's size when hosts were looked at; -1: not known
   std::string halt_file;                      // plans/halt.hpp; "": none
   OnceRunner* once = nullptr;                 // null: what is to run once cannot be run here
+  // Makes a release on a host whole before it is gone back to (plans/supply.hpp). "": it is; else why it is not.
+  std::function<Task<std::string>(std::string host, ReleaseId release)> mend;
 };
 
 class Engine {

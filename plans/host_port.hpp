@@ -53,6 +53,11 @@ class HostPort {
   // On a connection that was opened after the switch (INVARIANTS c1).
   virtual Task<OpState> confirm(UnitRef unit, std::string op, std::int64_t epoch, std::string holder) = 0;
   virtual Task<> fence(UnitRef unit, std::int64_t epoch, std::string holder, std::string ledger_id) = 0;
+  // For the rip cord (Observation's back_ members). What runs is not verified. `version` empty: where undoing the newest forward
+  // operation leads. The defaults, for simulated hosts, say nothing about the way back.
+  virtual Task<Look> look_back(UnitRef unit, Verify how, std::string version);
+  virtual Task<Look> fence_and_look(FenceRequest request);           // journals why, and tells what is there afterwards
+  virtual Task<StageReply> mend(UnitRef unit, ReleaseId release);    // opens an offer, as stage_offer does
   virtual Task<HealthReport> health(UnitRef unit) = 0;
   virtual Task<json::object> ask(json::object request, Millis within) = 0;  // anything else in docs/protocol.md without data
   virtual Task<std::string> ask_data(json::object request, Millis within) = 0;  // reply's data frames, joined (at most 1 GiB)

@@ -355,6 +355,7 @@ Task<StepResult> go_back_step(StepContext c) {
   r.entry = host_entry(c, "host.stuck");
   r.entry["reason"] = refusal ? refusal->message()
                               : fmt::format("going back: {} failed{}", back.reply.failed_step, because_of(back.reply));
+  if (refusal) r.entry["code"] = refusal->code();
   if (!refusal) {
     r.entry["failed_step"] = back.reply.failed_step;
     r.entry["output"] = back.reply.output;

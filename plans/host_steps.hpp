@@ -22,6 +22,7 @@ struct StepContext {
   int attempts = 0;  // intents to go forward so far, this one included
   std::function<void(std::string)> on_step;
   std::function<bool()> may_act;   // empty: yes. False: the lease ran out while the host was waited for
+  std::function<Task<std::string>(std::string host, ReleaseId release)> mend;  // may be empty
 };
 
 struct StepResult {
@@ -36,6 +37,7 @@ Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels 
 Task<StepResult> activate_step(StepContext c, Millis spread);
 Task<StepResult> resolve_step(StepContext c);   // c.op: the operation whose outcome is not known
 Task<StepResult> go_back_step(StepContext c);   // c.op: a new operation
+Task<StepResult> mend_and_go_back_step(StepContext c);  // the same, and makes the way back whole first when it is not
 // One step of a rehearsal: the running release is verified, the host goes back, and is verified there: tree, health, process.
 Task<StepResult> walk_back_step(StepContext c);
 // Of a drill: forward and not confirmed; the host has to go back by itself. under_way: that operation was begun before.

@@ -41,7 +41,8 @@ LiveVersions live_versions(const std::vector<LedgerEntry>& entries) {
       if (found != rollout->second.hosts.end())
         runs[rollout->second.unit][host] = kind == "host.confirmed" ? found->second.second : found->second.first;
     } else if (kind == "rollback.host") {
-      runs[unit][host] = version_of_folder(get_string_or(b, "after", "nothing"));
+      // A host that did not answer runs what it ran, as far as anybody knows.
+      if (auto after = get_string_or(b, "after", "nothing"); after != "unknown") runs[unit][host] = version_of_folder(after);
     }
   }
   LiveVersions live;

@@ -3,220 +3,335 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
+#include <memory>
 
-#include "plans/history.hpp"
+#include "plans/rollback_steps.hpp"
 #include "plans/spool.hpp"
 
 namespace ripcord {
 namespace {
 
+using Result = RollbackLine::Result;
+
 constexpr std::string_view kFencedBy = "rb-";  // how the holder of a rollback begins
+constexpr Millis kQuiet{500};                  // nobody new answered for so long: who is silent now is not just slow
+constexpr Millis kAtLeast{1000};
 
 std::string release_text(const std::optional<ReleaseId>& release) { return release ? release->folder() : "nothing"; }
+json::value release_json(const std::optional<ReleaseId>& release) {
+  if (!release) return nullptr;
+  return to_json(*release);
+}
 
-// Newest forward rollout in any reachable journal: by epoch, which only grows, then by time.
-std::string newest_forward(const std::vector<HostLook>& looks) {
-  std::string rollout;
-  std::pair<std::int64_t, std::int64_t> best{-1, -1};
-  for (const auto& l : looks) {
-    if (!l.look || !l.look->unit.last_forward) continue;
-    const auto& op = *l.look->unit.last_forward;
-    std::pair<std::int64_t, std::int64_t> age{op.epoch, op.at_ms};
-    if (age > best) best = age, rollout = op.rollout;
+class Cord {
+ public:
+  Cord(RollbackPlace place, UnitRef unit, RollbackOptions options, std::function<void(const RollbackLine&)> on_host)
+      : at_(std::move(place)), unit_(std::move(unit)), options_(std::move(options)), on_host_(std::move(on_host)),
+        sink_(at_.loop, at_.clock, at_.ledger, at_.spool_folder, options_.who, options_.ledger_patience), supplier_(at_.ports, at_.side, at_.store, unit_),
+        steps_(at_.clock, at_.ports, supplier_), acting_(static_cast<std::size_t>(std::max(1, options_.max_parallel))) {
+    if (options_.holder.empty()) options_.holder = std::string(kFencedBy) + random_hex(8);
+    order_ = {unit_, "rb-" + random_hex(8), options_.holder, "", options_.who, options_.why, "", options_.to_version, 0, options_.within};
+    sink_.describe(unit_.unit, order_.op);
   }
-  return rollout;
-}
 
-json::object line_entry(const RollbackLine& line) {
-  return {{"kind", "rollback.host"},  {"host", line.host},
-          {"before", release_text(line.before)}, {"after", release_text(line.after)},
-          {"result", std::string(to_text(line.result))}, {"detail", line.detail}};
-}
-
-struct Run {
-  Loop& loop;
-  Clock& clock;
-  HostPorts& ports;
-  const UnitRef unit;
-  const RollbackOptions options;
-  std::function<void(const RollbackLine&)> on_host;
-  EntrySink& sink;
-  std::string op;
-  std::int64_t epoch = 0;
-  std::string ledger_id;
-  Slots slots;
-
-  Task<> one(RollbackLine& line) {
-    auto slot = co_await slots.acquire();
-    bool moves = line.result == RollbackLine::Result::returned;
+  Task<RollbackResult> run(std::vector<const Host*> hosts) {
+    const Elapsed begun = at_.clock.elapsed();
+    runs_.resize(hosts.size());
+    TaskGroup group(at_.loop);
+    for (std::size_t i = 0; i < hosts.size(); ++i) {
+      runs_[i].look.host = hosts[i];
+      group.spawn(one(runs_[i]));
+    }
+    std::exception_ptr failed;
     try {
-      if (moves) co_await go(line);
-      else if (line.result == RollbackLine::Result::unchanged) co_await ports.port(line.host).fence(unit, epoch, options.holder, ledger_id);
+      co_await settle(begun);
+      co_await decide();
+    } catch (...) {
+      failed = std::current_exception();
+      nothing_ = true;  // whoever still waits for the decision goes home
+    }
+    decided_ = true;
+    decision_.notify_all();
+    co_await group.join();
+    if (failed) std::rethrow_exception(failed);
+    co_await finish();
+    co_return std::move(result_);
+  }
+
+ private:
+  // --- looking ---------------------------------------------------------------------------------------------------------------
+  // All have answered or failed; or those that have not are not worth waiting for. Without the ledger's word that the rollout the
+  // hosts name is the newest, a slow host might be the only one that knows a newer one: then it is waited for longer.
+  Task<> settle(Elapsed begun) {
+    const Elapsed last = begun + options_.patience;
+    while (answers_ < runs_.size()) {
+      Elapsed now = at_.clock.elapsed();
+      Elapsed quiet = std::min(last, std::max(begun + kAtLeast, newest_answer_ + kQuiet));
+      if (now >= last || (now >= quiet && answers_ > 0 && knows_newest())) break;
+      co_await answered_.wait_until(at_.clock, now < quiet ? quiet : std::min(last, now + Millis(100)));
+    }
+    co_await at_.ledger.within(begun + options_.ledger_patience);
+  }
+
+  bool knows_newest() {
+    if (options_.to_version) return true;
+    return at_.ledger.now() && !at_.ledger.newest_rollout().empty() && newest_forward_rollout(looks()) == at_.ledger.newest_rollout();
+  }
+
+  std::vector<HostLook> looks() const {
+    std::vector<HostLook> out;
+    for (const auto& h : runs_)
+      if (h.answered) out.push_back(h.look);
+    return out;
+  }
+
+  // --- deciding --------------------------------------------------------------------------------------------------------------
+  bool selected(const Host& host) const {
+    return (!options_.limit || options_.limit->matches(host.labels)) && (!options_.only || options_.only->contains(host.name));
+  }
+
+  RollbackLine plan_for(const HostRun& h) const {
+    auto line = plan_line(h.look, result_.undone_rollout, options_.to_version);
+    line.selected = selected(*h.look.host);
+    if (!line.selected && line.result == Result::returned) {
+      line.result = Result::unchanged;
+      line.target = line.before;
+      line.lacks.clear(), line.detail.clear();
+    }
+    return line;
+  }
+
+  Task<> decide() {
+    const auto seen = looks();
+    if (!options_.to_version) result_.undone_rollout = newest_forward_rollout(seen);
+    for (const auto& l : seen)
+      if (l.look && l.look->unit.epoch <= kMaxEpoch) order_.epoch = std::max(order_.epoch, l.look->unit.epoch);
+    ++order_.epoch;
+    order_.undoes = result_.undone_rollout;
+    if (options_.to_version) version_manifest_ = manifest_of_version(seen, *options_.to_version);
+    if (options_.to_version && !version_manifest_) version_manifest_ = at_.store.find(unit_.unit, *options_.to_version);
+    for (auto& h : runs_) {
+      h.late = !h.answered;
+      if (h.late) {
+        h.line.host = h.look.host->name;
+        h.line.result = Result::unreachable;
+        h.line.selected = selected(*h.look.host);
+        continue;
+      }
+      h.line = plan_for(h);
+      set_aside_stranger(h);
+      note_holdings(h);
+    }
+    refuse_if_ours(seen);
+    refuse_if_unknown();
+    co_await find_supplies();
+    result_.op = order_.op;
+    if (auto* ledger = at_.ledger.now()) order_.ledger_id = ledger->id();
+    nothing_ = options_.dry_run || nothing_to_do();
+    result_.nothing_done = nothing_ && !options_.dry_run;
+    if (!nothing_) co_await sink_.append(started());
+  }
+
+  // Where the unit's hosts are not known, every host is asked; those that never heard of it are none of its business.
+  void set_aside_stranger(HostRun& h) const {
+    if (!options_.hosts_guessed || !h.look.look) return;
+    const auto& o = h.look.look->unit;
+    h.stranger = o.journal_seq == 0 && o.current == Observation::Current::none && o.releases.empty();
+    if (h.stranger) h.line.result = Result::unchanged, h.line.lacks.clear();
+  }
+
+  void refuse_if_unknown() const {
+    if (runs_.empty() || !std::all_of(runs_.begin(), runs_.end(), [](const HostRun& h) { return h.stranger; })) return;
+    throw Error(fmt::format("no host knows a unit '{}' in '{}'", unit_.unit, unit_.root), "name where it lives with --root; nothing was touched", Exit::refused);
+  }
+
+  // A key that cannot be read, an agent that is gone: no host is at fault, and nothing can be done from here.
+  static void refuse_if_ours(const std::vector<HostLook>& seen) {
+    bool ours = !seen.empty() && std::all_of(seen.begin(), seen.end(), [](const HostLook& l) { return !l.look && l.fault_kind == LinkFault::ours; });
+    if (ours) throw Error(seen[0].fault, seen[0].hint.empty() ? "nothing was touched" : seen[0].hint + "; nothing was touched");
+  }
+
+  void note_holdings(const HostRun& h) {
+    if (!h.look.look) return;
+    for (const auto& r : h.look.look->unit.releases) supplier_.note_holder(h.look.host->name, r.manifest);
+  }
+
+  // A target that a host lacks, and that nobody can give, is said before anything is touched.
+  Task<> find_supplies() {
+    TaskGroup group(at_.loop);
+    for (auto& h : runs_)
+      if (h.line.result == Result::returned && !h.line.lacks.empty()) group.spawn(find_supply(h));
+    co_await group.join();
+    std::vector<std::string> missing;
+    std::string why;
+    for (const auto& h : runs_)
+      if (h.line.result == Result::missing) missing.push_back(h.line.host), why = h.line.detail;
+    if (missing.empty() || options_.skip_missing || options_.dry_run) co_return;
+    auto what = options_.to_version ? unit_.unit + "@" + *options_.to_version : "the release of " + unit_.unit + " to go back to";
+    throw Error(fmt::format("{} of {} hosts do not hold {}, and it cannot be brought to them: {}", missing.size(), runs_.size(), what,
+                            join(missing, ", ")),
+                fmt::format("nothing was touched. {}: {}. Go on without them with --skip-missing", missing.back(), why), Exit::refused);
+  }
+
+  Task<> find_supply(HostRun& h) {
+    h.manifest = h.line.target ? std::optional(h.line.target->manifest) : version_manifest_;
+    auto cannot = [&](std::string why) {
+      h.line.result = Result::missing;
+      h.line.detail = std::move(why);
+    };
+    if (!h.manifest) co_return cannot("no host that answers holds it, and the store here does not either");
+    try {
+      Supply found = co_await supplier_.find(h.line.host, h.line.target, *h.manifest, h.look.host->labels);
+      if (!found.possible && !found.complete) cannot(found.why_not);
+      else if (!h.line.target && !found.release->tree.is_zero()) h.line.target = found.release;
     } catch (const LinkError& e) {
-      line.result = RollbackLine::Result::unreachable;
-      line.detail = e.message();
-      line.after.reset();
-    } catch (const HostRefusal& e) {
-      line.result = e.code() == "conflict" ? RollbackLine::Result::conflict : RollbackLine::Result::failed;
-      line.detail = e.message();
-    } catch (const Error& e) {
-      line.result = RollbackLine::Result::failed;
-      line.detail = e.what();
+      h.line.result = Result::unreachable;
+      h.line.detail = e.message();
     }
-    if (moves || line.result != RollbackLine::Result::unchanged) co_await sink.append(line_entry(line));
-    if (on_host) on_host(line);
   }
 
-  Task<> go(RollbackLine& line) {
-    ActivateRequest request;
-    request.unit = unit;
-    request.op = op + "-" + sha256(line.host).short_hex().substr(0, 8);
-    request.rollout = op;
-    request.forward = false;
-    request.from = line.before;
-    request.to = line.target;
-    request.epoch = epoch;
-    request.holder = options.holder;
-    request.ledger_id = ledger_id;
-    request.who = options.who;
-    request.why = options.why;
-    Millis within = options.within.count() > 0 ? options.within : Millis(900000);
-    std::function<void(std::string)> nobody;
-    ActivateReply reply = co_await ports.port(line.host).activate(std::move(request), within, std::move(nobody));
-    bool there = reply.state.phase == OpPhase::confirmed;
-    line.after = there || reply.switched ? line.target : line.before;
-    if (!there) {
-      line.result = RollbackLine::Result::failed;
-      line.detail = fmt::format("{} failed{}", reply.failed_step.empty() ? "going back" : reply.failed_step,
-                                reply.state.detail.empty() ? "" : ": " + reply.state.detail);
-    }
+  // A host that a rollback fenced last has nothing to be fenced against, unless somebody rolls out: the ledger would know.
+  bool nothing_to_do() {
+    auto* ledger = at_.ledger.now();
+    if (!ledger || !at_.ledger.open_rollout().empty()) return false;
+    return std::all_of(runs_.begin(), runs_.end(), [&](const HostRun& h) {
+      if (h.stranger) return true;
+      if (h.late || h.line.result == Result::returned) return false;
+      return !h.look.look || (h.look.look->unit.holder.starts_with(kFencedBy) && h.look.look->unit.ledger_id == ledger->id());
+    });
   }
+
+  json::object started() const {
+    json::array moving;
+    json::object targets;
+    for (const auto& h : runs_) {
+      if (h.line.result == Result::returned) moving.push_back(json::value(h.line.host));
+      if (h.look.look && !h.stranger) targets[h.line.host] = release_text(h.line.target);
+    }
+    json::object body{{"kind", "rollback.started"}, {"fleet", at_.fleet.name}, {"undoes", result_.undone_rollout}, {"why", options_.why}};
+    body["hosts"] = std::move(moving);
+    body["targets"] = std::move(targets);  // what every host of the unit is meant to run from now on
+    body["epoch"] = order_.epoch;
+    if (options_.to_version) body["version"] = *options_.to_version;
+    return body;
+  }
+
+  // --- acting ----------------------------------------------------------------------------------------------------------------
+  Task<> one(HostRun& h) {
+    co_await steps_.look(h, order_, Verify::quick);
+    h.answered = true;
+    ++answers_;
+    newest_answer_ = at_.clock.elapsed();
+    answered_.notify_all();
+    while (!decided_) co_await decision_.wait();
+    if (nothing_) {
+      if (result_.nothing_done && on_host_) on_host_(h.line);
+      co_return;
+    }
+    if (h.late) co_await join_late(h);
+    if (h.stranger) co_return;
+    const bool was_to_move = h.line.result == Result::returned;
+    if (h.line.result != Result::unreachable && h.look.look && h.look.look->unit.epoch <= kMaxEpoch) {
+      // Fencing takes nobody out of service. A host that waits for its domain must not hold a slot that others could use.
+      std::optional<Slots::Held> turn;
+      if (was_to_move && options_.max_unavailable > 0) {
+        auto held = co_await domain_of(*h.look.host).acquire();
+        turn.emplace(std::move(held));
+      }
+      auto slot = co_await acting_.acquire();
+      co_await steps_.act(h, order_);
+    }
+    if (was_to_move || h.line.result != Result::unchanged) co_await sink_.append(line_entry(h));
+    if (on_host_) on_host_(h.line);
+  }
+
+  Slots& domain_of(const Host& host) {
+    auto found = host.labels.find(options_.domain_label);
+    auto& slots = domains_[options_.domain_label.empty() || found == host.labels.end() ? "" : found->second];
+    if (!slots) slots = std::make_unique<Slots>(static_cast<std::size_t>(options_.max_unavailable));
+    return *slots;
+  }
+
+  // It answered after the decision: the same rules, and what it is about to do is durable first as well.
+  Task<> join_late(HostRun& h) {
+    h.line = plan_for(h);
+    set_aside_stranger(h);
+    const auto& seen = h.look.look;
+    const auto* forward = seen && seen->unit.last_forward ? &*seen->unit.last_forward : nullptr;
+    bool newer = !options_.to_version && forward && forward->epoch < kMaxEpoch && forward->epoch >= order_.epoch && h.line.before == forward->to;
+    if (newer) {
+      h.line.result = Result::conflict;
+      h.line.detail = fmt::format("it answered late, and knows a newer rollout, {}: pull the cord again to undo that one", forward->rollout);
+    }
+    if (h.line.result != Result::returned) co_return;
+    if (!h.line.lacks.empty()) co_await find_supply(h);
+    if (h.line.result != Result::returned) co_return;
+    json::object intent{{"kind", "rollback.intent"}, {"host", h.line.host}, {"from", release_text(h.line.before)}, {"to", release_text(h.line.target)}};
+    co_await sink_.append(std::move(intent));
+  }
+
+  static json::object line_entry(const HostRun& h) {
+    const auto& line = h.line;
+    json::object body{{"kind", "rollback.host"},  {"host", line.host}, {"before", release_text(line.before)},
+                      {"after", release_text(line.after)}, {"result", std::string(to_text(line.result))}, {"detail", line.detail}};
+    body["release"] = release_json(line.after);
+    if (!line.after && line.result == Result::unreachable) body["after"] = "unknown";
+    return body;
+  }
+
+  // --- the end ---------------------------------------------------------------------------------------------------------------
+  Task<> finish() {
+    for (const auto& h : runs_) {
+      if (h.stranger) continue;
+      result_.lines.push_back(h.line);
+      if (h.line.result == Result::unreachable && h.line.selected) result_.owed.push_back(h.line.host);
+    }
+    if (options_.dry_run) co_return;
+    result_.exit = rollback_exit(result_.lines);
+    if (!nothing_) {
+      json::object ended{{"kind", "rollback.ended"}, {"exit", static_cast<int>(result_.exit)}, {"owed", to_json_array(result_.owed)}};
+      co_await sink_.append(std::move(ended));
+      // The rollout that was undone, or is open, is over: whoever runs it reads this and stops.
+      auto closes = result_.undone_rollout.empty() ? at_.ledger.open_rollout() : result_.undone_rollout;
+      if (!closes.empty()) {
+        bool all = result_.exit == Exit::done;
+        json::object closed{{"kind", "rollout.ended"},
+                            {"rollout", closes},
+                            {"outcome", all ? "rolled_back" : "needs_person"},
+                            {"exit", static_cast<int>(all ? Exit::failed : result_.exit)},
+                            {"why", "the rip cord was pulled" + (options_.why.empty() ? "" : ": " + options_.why)}};
+        co_await sink_.append(std::move(closed));
+      }
+    }
+    result_.ledger_written = at_.ledger.now() && sink_.in_ledger();
+  }
+
+  RollbackPlace at_;
+  const UnitRef unit_;
+  RollbackOptions options_;
+  std::function<void(const RollbackLine&)> on_host_;
+  EntrySink sink_;
+  Supplier supplier_;
+  RollbackSteps steps_;
+  Slots acting_;
+  std::map<std::string, std::unique_ptr<Slots>> domains_;
+  RollbackOrder order_;
+  std::optional<Digest> version_manifest_;
+  std::vector<HostRun> runs_;
+  std::size_t answers_ = 0;
+  Elapsed newest_answer_{};
+  Signal answered_, decision_;
+  bool decided_ = false, nothing_ = false;
+  RollbackResult result_;
 };
-
-Exit exit_of(const std::vector<RollbackLine>& lines) {
-  Exit exit = Exit::done;
-  for (const auto& line : lines) {
-    if (line.result == RollbackLine::Result::unreachable) exit = worst(exit, Exit::unreachable);
-    if (line.result == RollbackLine::Result::conflict || line.result == RollbackLine::Result::failed || line.result == RollbackLine::Result::missing)
-      exit = worst(exit, Exit::mixed);
-  }
-  return exit;
-}
 
 }  // namespace
 
-std::string_view to_text(RollbackLine::Result result) {
-  switch (result) {
-    case RollbackLine::Result::unchanged: return "unchanged";
-    case RollbackLine::Result::returned: return "returned";
-    case RollbackLine::Result::unreachable: return "unreachable";
-    case RollbackLine::Result::conflict: return "conflict";
-    case RollbackLine::Result::failed: return "failed";
-    case RollbackLine::Result::missing: return "missing";
-  }
-  return "failed";
-}
-
-RollbackPlan plan_rollback(const std::vector<HostLook>& looks, const std::optional<std::string>& to_version) {
-  RollbackPlan plan;
-  if (!to_version) plan.undoes = newest_forward(looks);
-  for (const auto& l : looks) {
-    RollbackLine line;
-    line.host = l.host->name;
-    if (!l.look) {
-      line.result = RollbackLine::Result::unreachable;
-      line.detail = l.fault;
-      plan.lines.push_back(std::move(line));
-      continue;
-    }
-    const auto& o = l.look->unit;
-    line.before = line.after = line.target = o.running;
-    if (to_version) {
-      if (!o.running || o.running->version != *to_version) {
-        auto found = std::find_if(o.releases.rbegin(), o.releases.rend(), [&](const ReleaseId& r) { return r.version == *to_version; });
-        if (found == o.releases.rend()) {
-          line.result = RollbackLine::Result::missing;
-          line.target.reset();
-          line.detail = fmt::format("it does not hold version {}", *to_version);
-        } else {
-          line.target = *found;
-          line.result = RollbackLine::Result::returned;
-        }
-      }
-    } else if (o.last_forward && o.last_forward->rollout == plan.undoes && !plan.undoes.empty() && o.running && o.last_forward->to == o.running) {
-      line.target = o.last_forward->from;
-      if (line.target != line.before) line.result = RollbackLine::Result::returned;
-    }
-    plan.lines.push_back(std::move(line));
-  }
-  return plan;
-}
-
-Task<RollbackResult> run_rollback(Loop& loop, Clock& clock, Ledger* ledger, std::string spool_folder, HostPorts& ports,
-                                  const Fleet& fleet, std::vector<const Host*> hosts, UnitRef unit, RollbackOptions options,
+Task<RollbackResult> run_rollback(RollbackPlace place, std::vector<const Host*> hosts, UnitRef unit, RollbackOptions options,
                                   std::function<void(const RollbackLine&)> on_host) {
-  if (options.limit) std::erase_if(hosts, [&](const Host* h) { return !options.limit->matches(h->labels); });
-  if (options.holder.empty()) options.holder = std::string(kFencedBy) + random_hex(8);
-  auto looks = co_await look_at(loop, ports, hosts, unit, Verify::quick, false, static_cast<std::size_t>(options.max_parallel));
-  auto plan = plan_rollback(looks, options.to_version);
-
-  RollbackResult result;
-  result.op = "rb-" + random_hex(8);
-  result.undone_rollout = plan.undoes;
-  result.lines = std::move(plan.lines);
-  std::vector<std::string> missing;
-  for (const auto& line : result.lines)
-    if (line.result == RollbackLine::Result::missing) missing.push_back(line.host);
-  if (!missing.empty() && !options.skip_missing)
-    throw Error(fmt::format("{} of {} hosts do not hold {}@{}: {}", missing.size(), result.lines.size(), unit.unit, *options.to_version, join(missing, ", ")),
-                "nothing was touched; roll it out with 'ripcord apply', or go on without them with --skip-missing", Exit::refused);
-  if (options.dry_run) co_return result;
-
-  std::int64_t epoch = 0;
-  std::string ledger_id = ledger ? ledger->id() : "";
-  for (const auto& l : looks)
-    if (l.look) epoch = std::max(epoch, l.look->unit.epoch);
-
-  EntrySink sink(clock, ledger, std::move(spool_folder), options.who);
-  json::array names;
-  std::size_t moving = 0;
-  for (const auto& line : result.lines)
-    if (line.result == RollbackLine::Result::returned) names.push_back(json::value(line.host)), ++moving;
-  json::object started{{"kind", "rollback.started"}, {"fleet", fleet.name}, {"undoes", result.undone_rollout}, {"hosts", std::move(names)}, {"why", options.why}};
-  if (options.to_version) started["version"] = *options.to_version;
-  sink.describe(unit.unit, result.op);
-  // A host that a rollback fenced last has nothing to be fenced against: a second call changes nothing.
-  bool anything = moving > 0 || std::any_of(looks.begin(), looks.end(), [](const HostLook& l) { return l.look && !l.look->unit.holder.starts_with(kFencedBy); });
-  if (anything) co_await sink.append(std::move(started));
-
-  Run run{loop, clock, ports, unit, options, std::move(on_host), sink, result.op, epoch + 1, ledger_id, Slots(static_cast<std::size_t>(std::max(1, options.max_parallel)))};
-  if (anything) {
-    TaskGroup group(loop);
-    for (auto& line : result.lines)
-      if (line.result != RollbackLine::Result::missing) group.spawn(run.one(line));
-    co_await group.join();
-  } else if (run.on_host) {
-    for (const auto& line : result.lines) run.on_host(line);
-  }
-  result.exit = exit_of(result.lines);
-  if (anything) {
-    json::object ended{{"kind", "rollback.ended"}, {"exit", static_cast<int>(result.exit)}};
-    co_await sink.append(std::move(ended));
-    // The rollout that was undone, or is open, is over: whoever runs it reads this and stops.
-    std::string closes = result.undone_rollout;
-    if (ledger && closes.empty())
-      if (auto open = open_rollout(ledger->read(0), unit.unit)) closes = open->spec().id;
-    if (!closes.empty()) {
-      json::object closed{{"kind", "rollout.ended"},
-                          {"rollout", closes},
-                          {"outcome", result.exit == Exit::done ? "rolled_back" : "needs_person"},
-                          {"exit", static_cast<int>(result.exit == Exit::done ? Exit::failed : result.exit)},
-                          {"why", "the rip cord was pulled" + (options.why.empty() ? "" : ": " + options.why)}};
-      co_await sink.append(std::move(closed));
-    }
-  }
-  result.ledger_written = sink.in_ledger();
-  co_return result;
+  Cord cord(std::move(place), std::move(unit), std::move(options), std::move(on_host));
+  co_return co_await cord.run(std::move(hosts));
 }
 
 }  // namespace ripcord

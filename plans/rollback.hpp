@@ -1,56 +1,60 @@
 // `ripcord rollback UNIT [--to VERSION]`: absolute, compare-and-swap, parallel, health-checked, no bakes, no approvals, no window.
-// Needs the fleet file and a link, nothing else: hosts know their own history.
+// Needs the fleet file and a link, nothing else: hosts know their own history (plans/rollback_plan.hpp says who goes where).
 //
-// Without a target it undoes the newest forward rollout found in any reachable journal: hosts at its target return to the release
-// recorded as their `from`, all others are only fenced. It never goes further back by itself and is never itself undone, so a
-// second call changes nothing.
+// Every host of the unit is fenced, so that a rollout that runs elsewhere ends there. A host that somebody moves between the look
+// and the fence goes to the target it was given all the same. What a host lacks is brought to it from where it is whole.
 #pragma once
 #include <functional>
-#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
-#include "plans/engine.hpp"
+#include "manifests/release_store.hpp"
+#include "plans/ledger_nearby.hpp"
+#include "plans/rollback_plan.hpp"
+#include "plans/selector.hpp"
 
 namespace ripcord {
 
 struct RollbackOptions {
   std::optional<std::string> to_version;
-  std::optional<Selector> limit;
+  std::optional<Selector> limit;            // switches only these; all are fenced
+  std::optional<std::set<std::string>> only;  // names, of --stage: likewise
   bool dry_run = false, skip_missing = false;
+  bool hosts_guessed = false;               // nobody here knows which hosts carry the unit: those that never heard of it are left alone
   std::string who, why, holder;
   int max_parallel = 64;
-  Millis within{0};                     // bound of one host; 0: computed from the unit's spec as the host holds it, at most 15 min
+  std::string domain_label;                 // with max_unavailable: at most so many hosts of one value of this label ("": of all) at once
+  int max_unavailable = 0;                  // 0: no limit besides max_parallel
+  Millis within{900000};                    // bound of one host: its unit's own deadlines end it long before
+  Millis ledger_patience{1000};             // what the ledger is given, beside the hosts
+  Millis patience{5000};                    // what hosts are given before it goes on without those that have not answered
 };
-
-struct RollbackLine {                   // one host, for the table at the end
-  std::string host;
-  std::optional<ReleaseId> before, target, after;
-  enum class Result { unchanged, returned, unreachable, conflict, failed, missing } result = Result::unchanged;
-  std::string detail;
-};
-
-std::string_view to_text(RollbackLine::Result result);
 
 struct RollbackResult {
   std::vector<RollbackLine> lines;
-  std::string undone_rollout;           // id, when it undid one
-  std::string op;                       // id of this rollback
+  std::string undone_rollout;               // id, when it undid one
+  std::string op;                           // id of this rollback
+  std::vector<std::string> owed;            // hosts that were not reached: they owe it
   bool ledger_written = false;
+  bool nothing_done = false;                // nobody was to move, and everybody was fenced already
   Exit exit = Exit::done;
 };
 
-// Pure: who goes where, from what was observed.
-struct RollbackPlan {
-  std::string undoes;                   // rollout id, empty with --to
-  std::vector<RollbackLine> lines;      // before, target, result: unchanged | unreachable | missing | returned (to be done)
+struct RollbackPlace {                      // what it works with; all outlive it
+  Loop& loop;
+  Clock& clock;
+  HostPorts& ports;
+  HostPorts& side;                          // the same hosts, in sessions of their own: for what one gives to another
+  const Fleet& fleet;
+  LedgerNearby& ledger;
+  ReleaseStore& store;
+  std::string spool_folder;
 };
-RollbackPlan plan_rollback(const std::vector<HostLook>& looks, const std::optional<std::string>& to_version);
 
-// `ledger` may be null (unreachable): entries are spooled durably into `spool_folder` and merged by the next command that opens it.
-Task<RollbackResult> run_rollback(Loop& loop, Clock& clock, Ledger* ledger, std::string spool_folder, HostPorts& ports,
-                                  const Fleet& fleet, std::vector<const Host*> hosts, UnitRef unit, RollbackOptions options,
+// Error(Exit::refused) before anything is touched: a target that nobody can give. `on_host` hears of hosts as they are done.
+Task<RollbackResult> run_rollback(RollbackPlace place, std::vector<const Host*> hosts, UnitRef unit, RollbackOptions options,
                                   std::function<void(const RollbackLine&)> on_host);
 
 }  // namespace ripcord

@@ -22,11 +22,7 @@ class WireHost : public HostPort {
     json::object request = with_unit({{"do", "observe"}}, unit);
     request["verify"] = to_text(verify);
     request["process"] = check_process;
-    WireReply reply = co_await call(std::move(request), verify == Verify::full ? Millis(600000) : Millis(60000));
-    Look look;
-    look.hello = session_->hello();
-    look.unit = observation_from_json(reply.body);
-    co_return look;
+    co_return co_await look_by(std::move(request), verify == Verify::full ? Millis(600000) : Millis(60000));
   }
 
   Task<StageReply> stage_offer(StageOffer offer) override {
@@ -89,6 +85,26 @@ class WireHost : public HostPort {
     co_await call(std::move(request), Millis(60000));
   }
 
+  Task<Look> look_back(UnitRef unit, Verify how, std::string version) override {
+    json::object request = with_unit({{"do", "observe"}, {"verify", "none"}, {"back_to", version}}, unit);
+    request["back"] = to_text(how);
+    co_return co_await look_by(std::move(request), how == Verify::full ? Millis(600000) : Millis(60000));
+  }
+
+  Task<Look> fence_and_look(FenceRequest fence) override {
+    json::object request = to_json(fence);
+    request["do"] = "fence";
+    request["observe"] = true;
+    co_return co_await look_by(std::move(request), Millis(60000));
+  }
+
+  Task<StageReply> mend(UnitRef unit, ReleaseId release) override {
+    json::object request = with_unit({{"do", "mend"}}, unit);
+    request["release"] = to_json(release);
+    WireReply reply = co_await call(std::move(request), Millis(600000));
+    co_return stage_reply_from_json(reply.body);
+  }
+
   Task<HealthReport> health(UnitRef unit) override {
     json::object request = with_unit({{"do", "health"}}, unit);
     WireReply reply = co_await call(std::move(request), Millis(120000));
@@ -144,6 +160,14 @@ class WireHost : public HostPort {
   void open_fresh() {
     fresh_ = std::make_shared<Fresh>();
     spawn(loop_, open_into(*this, fresh_));
+  }
+
+  Task<Look> look_by(json::object request, Millis within) {
+    WireReply reply = co_await call(std::move(request), within);
+    Look look;
+    look.hello = session_->hello();
+    look.unit = observation_from_json(reply.body);
+    co_return look;
   }
 
   // Sends a request and waits for its reply; opens the session if there is none.

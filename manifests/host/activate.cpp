@@ -10,6 +10,7 @@
 #include "manifests/host/drain.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/operation.hpp"
+#include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
 
@@ -40,7 +41,9 @@ void require_from(const UnitLayout& unit, const ActivateRequest& r, const Curren
   if (current.kind == Kind::folder)
     throw HostFailure("folder_at_current", fmt::format("'{}' is a real folder, so it cannot be switched", unit.current),
                       "move it away, or take it over with 'import'");
-  bool fits = r.from ? current.release == r.from : current.kind == Kind::none || (r.forward && current.kind != Kind::release);
+  // Going back from a release whose folder is gone is what going back is for.
+  bool from_there = r.forward ? current.release == r.from : names(current, r.from);
+  bool fits = r.from ? from_there : current.kind == Kind::none || (r.forward && current.kind != Kind::release);
   if (fits) return;
   std::string there = current.kind == Kind::none ? "nothing" : "'" + escape_terminal(current.target) + "'";
   throw HostFailure("conflict", fmt::format("unit '{}': 'current' names {}, but the operation starts from {}", unit.unit, there, shown(r.from)),
@@ -259,8 +262,9 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward =
     history = fold(journal.records());
   }
   CurrentLink current = read_current(unit);
-  bool there = r.to ? current.release == r.to : current.kind == Observation::Current::none;
+  bool there = stands_at(current, r.to, history, r.from);
   if (!there) require_from(unit, r, current);
+  admit_target(lock, history, r.to, r.ledger_id);
   Context running, coming;
   std::vector<Placement> placed;
   if (r.to) {

@@ -30,8 +30,12 @@ struct Fence {
   std::string holder;
 };
 // Journals the epoch when it is higher than what was seen; HostFailure fenced when it is lower, or the same with another holder.
-// Does not end a pending operation. `ledger_id` may be empty.
-Fence fence(HostContext& host, const UnitRef& ref, std::int64_t epoch, const std::string& holder, const std::string& ledger_id);
+// Does not end a pending operation. `ledger_id` may be empty. With `op`, who and why are journalled, and what `current` names as
+// what this host is meant to run from now on.
+Fence fence(HostContext& host, const FenceRequest& request);
+inline Fence fence(HostContext& host, const UnitRef& ref, std::int64_t epoch, const std::string& holder, const std::string& ledger_id) {
+  return fence(host, FenceRequest{ref, epoch, holder, ledger_id, {}, {}, {}});
+}
 
 struct HealthRound {
   bool healthy = false;

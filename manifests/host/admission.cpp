@@ -7,7 +7,7 @@
 namespace ripcord {
 
 void admit(HostContext& host, const UnitLock& lock, Journal& journal, std::int64_t epoch, const std::string& holder,
-           const std::string& ledger_id, bool forward) {
+           const std::string& ledger_id, bool forward, json::object reason) {
   UnitHistory h = fold(journal.records());
   bool seen_any = h.epoch > 0 || !h.holder.empty();
   if (seen_any && (epoch < h.epoch || (epoch == h.epoch && holder != h.holder)))
@@ -18,7 +18,17 @@ void admit(HostContext& host, const UnitLock& lock, Journal& journal, std::int64
     throw HostFailure("fenced", fmt::format("unit '{}' of this host belongs to {}, not to {}", lock.unit(),
                                             escape_terminal(ledger_text(h.ledger_id)), escape_terminal(ledger_text(ledger_id))),
                       fmt::format("deploy from there, or take it over: ripcord adopt {} -m WHY", lock.unit()));
-  if (epoch > h.epoch || !seen_any) journal.append(host, lock, "FENCE", {{"epoch", epoch}, {"holder", holder}, {"ledger_id", h.ledger_id.empty() ? ledger_id : h.ledger_id}});
+  if (epoch <= h.epoch && seen_any) return;
+  reason["epoch"] = epoch, reason["holder"] = holder, reason["ledger_id"] = h.ledger_id.empty() ? ledger_id : h.ledger_id;
+  journal.append(host, lock, "FENCE", std::move(reason));
+}
+
+// A rollback asks for no ledger, so what it may reach without one is what this host has proven before.
+void admit_target(const UnitLock& lock, const UnitHistory& h, const std::optional<ReleaseId>& to, const std::string& ledger_id) {
+  if (!to || h.ledger_id.empty() || h.ledger_id == ledger_id || h.once_confirmed(*to)) return;
+  throw HostFailure("never_confirmed", fmt::format("release {} of unit '{}' was never confirmed on this host, and only the ledger '{}' that it "
+                                                   "belongs to may bring it something new", to->folder(), lock.unit(), escape_terminal(h.ledger_id)),
+                    "pull the cord from a machine that has that ledger, or go back to a release that ran here");
 }
 
 void check_operation_id(const std::string& op) {

@@ -55,12 +55,17 @@ OpState confirm(HostContext& host, const UnitRef& ref, const std::string& op, st
   return state;
 }
 
-Fence fence(HostContext& host, const UnitRef& ref, std::int64_t epoch, const std::string& holder, const std::string& ledger_id) {
+Fence fence(HostContext& host, const FenceRequest& request) {
   if (host.read_only) throw HostFailure("read_only", "this session may only read");
-  UnitLayout unit = host.layout.unit(ref);
+  UnitLayout unit = host.layout.unit(request.unit);
   UnitLock lock(host, unit, "fence", kShortWait);
   Journal journal(unit);
-  admit(host, lock, journal, epoch, holder, ledger_id, false);
+  json::object reason;
+  if (!request.op.empty()) {
+    check_operation_id(request.op);
+    reason = {{"op", request.op}, {"who", request.who}, {"why", request.why}, {"intended", to_json(read_current(unit).release)}};
+  }
+  admit(host, lock, journal, request.epoch, request.holder, request.ledger_id, false, std::move(reason));
   UnitHistory h = fold(journal.records());
   return {h.epoch, h.holder};
 }

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "manifests/host/bring_up.hpp"
 #include "manifests/host/drain.hpp"
+#include "manifests/host/look_hint.hpp"
 #include "manifests/host/operation.hpp"
+#include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
 
@@ -23,12 +27,20 @@ Context load_if_possible(HostContext& host, const UnitLayout& unit, const std::o
   return std::nullopt;
 }
 
-bool at(const CurrentLink& current, const std::optional<ReleaseId>& release) {
-  return release ? current.release == release : current.kind == Observation::Current::none;
-}
+// Later attempts are for what a second start cures (a port still taken, a file still held), so they come soon and are short.
+constexpr Millis kTryAgainWithin{30000}, kLaterDeadline{20000};
 
 bool runs_well(const ReleaseContext& release, const RunningRule& rule) {
   return check_health(release, release.spec.health.healthy_deadline).ok && check_running(release, rule).ok;
+}
+
+// Only counted so that a program that dies here each time does not do so for ever; a full disk must not keep the old release down.
+void note_attempt(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const std::string& op, int attempt) {
+  try {
+    Journal(unit).append(host, lock, "ATTEMPT", {{"op", op}, {"attempt", attempt}});
+  } catch (const HostFailure& e) {
+    if (e.code() != "no_space") throw;
+  }
 }
 
 }  // namespace
@@ -51,8 +63,8 @@ ActivateReply go_on_back(HostContext& host, const UnitLayout& unit, const UnitLo
   };
 
   CurrentLink current = read_current(unit);
-  bool there = at(current, op.state.to);
-  if (!there && !at(current, op.state.from))
+  bool there = stands_at(current, op.state.to, history, op.state.from);
+  if (!there && !names(current, op.state.from))
     return end("NEEDS_OPERATOR", fmt::format("'current' names '{}', which is neither where this operation starts nor where it goes",
                                              escape_terminal(current.target)));
   Context running = load_if_possible(host, unit, op.state.from, history), coming;
@@ -80,10 +92,23 @@ ActivateReply go_on_back(HostContext& host, const UnitLayout& unit, const UnitLo
     reply.step_ms["switch"] = (boot_now() - begin).count();
     host.event("activated");
   }
-  bring_up({running ? &*running : nullptr, coming ? &*coming : nullptr, SwitchManner::back, rule, true}, StepGate(host, unit, lock), reply);
-  if (reply.healthy) return end("CONFIRMED", "");
-  std::string where = op.state.to ? "'current' is on " + op.state.to->folder() + ", but" : std::string("'current' is removed, but");
-  return end("NEEDS_OPERATOR", fmt::format("{} {} failed: {}", where, reply.failed_step, reply.output.substr(0, 1000)));
+  int attempt = op.attempts;
+  do {
+    if (attempt == kMaxAttempts) {  // cut short each time: whatever ends this program here would do it again
+      reply.healthy = coming && runs_well(*coming, rule_of(host, journal.records(), history, *coming));
+      if (reply.healthy) return end("CONFIRMED", "");
+      break;
+    }
+    note_attempt(host, unit, lock, id, ++attempt);
+    if (attempt > 1 && coming) coming->spec.health.healthy_deadline = std::min(coming->spec.health.healthy_deadline, kLaterDeadline);
+    reply.failed_step.clear(), reply.output.clear();
+    bring_up({running ? &*running : nullptr, coming ? &*coming : nullptr, SwitchManner::back, rule, true}, StepGate(host, unit, lock), reply);
+    if (reply.healthy) return end("CONFIRMED", "");
+  } while (boot_now() - begin < kTryAgainWithin);
+  std::string where = op.state.to ? "'current' is on " + op.state.to->folder() + ", but" : std::string("'current' is not ours any more, but");
+  std::string what = reply.failed_step.empty() ? std::string("it was cut short each time")
+                                               : fmt::format("{} failed: {}", reply.failed_step, reply.output.substr(0, 1000));
+  return end("NEEDS_OPERATOR", fmt::format("{} after {} of {} attempts {}; {}", where, attempt, kMaxAttempts, what, how_to_look(unit, coming ? &*coming : nullptr)));
 }
 
 }  // namespace ripcord

@@ -88,6 +88,8 @@ void apply(UnitHistory& h, const JournalRecord& r) {
     auto& o = operation(h, r);
     o.state.phase = OpPhase::reverting;
     ++o.attempts;
+  } else if (r.kind == "ATTEMPT") {
+    ++operation(h, r).attempts;
   } else if (r.kind == "REVERTED") {
     auto& o = operation(h, r);
     o.state.phase = OpPhase::reverted;

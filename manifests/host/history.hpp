@@ -19,7 +19,7 @@ struct Operation {
   std::string strength;          // of the dead-man switch
   Elapsed deadline{};            // on CLOCK_BOOTTIME of `boot`
   std::string boot;              // boot id of ARMED (before that: of INTENT)
-  int attempts = 0;              // REVERTING records so far
+  int attempts = 0;              // REVERTING or ATTEMPT records so far
   json::object intent;           // the INTENT record, whole
 
   bool terminal() const;         // CONFIRMED, REVERTED, FAILED_UNCHANGED, NEEDS_OPERATOR

@@ -6,9 +6,12 @@
 //   CREATED          host_id, unit, root                       written by append() as first record
 //   LABELS           labels, arch
 //   STAGED           release, files, bytes
-//   FENCE            epoch, holder, ledger_id
+//   FENCE            epoch, holder, ledger_id; by a rollback that switches nothing here also op, who, why, intended (release)
 //   INTENT           op, rollout, forward, from, to, epoch, holder, ledger_id, who, why, within_ms, and what the writer adds
 //   ARMED            op, strength ("strong" | "weak"), deadline_us (CLOCK_BOOTTIME of the record's boot)
+//   MARKED           release                               prune may remove it, if nothing happens to it until then
+//   PRUNED           release, bytes                        about to be removed
+//   ATTEMPT          op, attempt                           going back: the release is being brought up once more
 //   ACTIVATED, CONFIRMED, REVERTING, REVERTED, FAILED_UNCHANGED, NEEDS_OPERATOR      op, detail (optional)
 #pragma once
 #include <cstdint>

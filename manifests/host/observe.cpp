@@ -4,13 +4,16 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <map>
 
 #include "core/base/files.hpp"
 #include "manifests/host/activation.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/history.hpp"
 #include "manifests/host/release_folder.hpp"
+#include "manifests/host/return_path.hpp"
 
 namespace ripcord {
 namespace {
@@ -53,6 +56,16 @@ void look_at_space(const UnitLayout& unit, Observation& o) {
   o.free_inodes = fs.f_files > 0 ? fs.f_favail : ~std::uint64_t{0} >> 1;  // no fixed number of inodes: as many as one likes
 }
 
+std::uint64_t bytes_of(const std::vector<JournalRecord>& records, const std::vector<ReleaseId>& releases) {
+  std::map<std::string, std::uint64_t> bytes;
+  for (const auto& r : records)
+    if (auto release = r.kind == "STAGED" ? optional_release(r.body, "release") : std::nullopt)
+      bytes[release->folder()] = static_cast<std::uint64_t>(std::max<std::int64_t>(0, get_int_or(r.body, "bytes", 0)));
+  std::uint64_t sum = 0;
+  for (const auto& id : releases) sum += bytes[id.folder()];
+  return sum;
+}
+
 }  // namespace
 
 HelloReply hello(const HostContext& host, const std::string& deadman) {
@@ -70,7 +83,7 @@ HelloReply hello(const HostContext& host, const std::string& deadman) {
   return h;
 }
 
-Observation observe(HostContext& host, const UnitRef& ref, Verify verify, bool process) {
+Observation observe(HostContext& host, const UnitRef& ref, Verify verify, bool process, const std::optional<LookBack>& back) {
   auto unit = host.layout.unit(ref);
   Observation o;
   Journal journal(unit);
@@ -95,7 +108,9 @@ Observation observe(HostContext& host, const UnitRef& ref, Verify verify, bool p
     o.process_ok = round.healthy;
     o.process_detail = round.detail;
   }
+  if (back) look_back(unit, journal.records(), history, current, back->how, back->version, o);
   look_at_space(unit, o);
+  o.release_bytes = bytes_of(journal.records(), o.releases);
   return o;
 }
 

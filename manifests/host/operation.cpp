@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
 
@@ -11,10 +12,11 @@ namespace ripcord {
 void complete_switch(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& op) {
   const OpState& s = op.state;
   CurrentLink current = read_current(unit);
-  bool there = s.to ? current.release == s.to : current.kind == Observation::Current::none;
-  if (!there) {
-    if (s.to) {
-      make_link(next_link(unit, s.op), UnitLayout::link_target(s.to->folder()));
+  UnitHistory history = fold(Journal(unit).records());
+  if (!stands_at(current, s.to, history, s.from)) {
+    auto target = s.to ? UnitLayout::link_target(s.to->folder()) : foreign_link_before(history, s.from).value_or("");
+    if (!target.empty()) {
+      make_link(next_link(unit, s.op), target);
       rename_to_current(unit, next_link(unit, s.op));
     } else {
       remove_current(unit);

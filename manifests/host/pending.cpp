@@ -48,6 +48,7 @@ std::optional<Pending> read_pending(const UnitLayout& unit) {
     p.timer = get_string_or(o, "timer", "");
     if (const auto* d = find_object(o, "deadman"))
       p.deadman = {static_cast<pid_t>(get_int_or(*d, "pid", 0)), static_cast<std::uint64_t>(get_int_or(*d, "start", 0))};
+    p.says_back = o.contains("back"), p.says_files = o.contains("files");
     if (auto back = get_string_or(o, "back", ""); !back.empty()) p.back = back;
     if (const auto* files = find_array(o, "files"))
       for (const auto& f : *files)
@@ -68,6 +69,14 @@ Pending pending_from(const Operation& op) {
   if (const auto* files = find_array(op.intent, "files"))
     for (const auto& f : *files)
       if (f.is_object()) p.files.push_back({get_string(f.get_object(), "path"), get_bool_or(f.get_object(), "existed", false)});
+  return p;
+}
+
+Pending completed(Pending p, const Operation& op) {
+  if (p.says_back && p.says_files) return p;
+  Pending known = pending_from(op);
+  if (!p.says_back) p.back = known.back, p.says_back = true;
+  if (!p.says_files) p.files = known.files, p.says_files = true;
   return p;
 }
 

@@ -24,6 +24,7 @@ struct Pending {
   std::string timer;                     // strong: the name of the init system's unit, without suffix
   std::optional<std::string> back;       // raw target of the prepared link; none: `current` did not exist
   std::vector<PlacedWay> files;
+  bool says_back = true, says_files = true;  // false: an older helper's record is silent about it, and the journal knows
   bool overdue(const HostContext& host) const { return boot != host.boot_id || deadline <= host.elapsed(); }
 };
 
@@ -32,6 +33,7 @@ std::string next_link(const UnitLayout& unit, const std::string& op);  // <unit_
 
 void write_pending(const UnitLayout& unit, const Pending& pending);    // durable
 Pending pending_from(const Operation& op);                             // as the journal remembers it, when the file is gone
+Pending completed(Pending pending, const Operation& op);               // silent members taken from the journal
 std::optional<Pending> read_pending(const UnitLayout& unit);           // HostFailure journal_damaged when it cannot be read
 // Ends it: old bytes, prepared links and the record are removed, in this order. What is not there is fine.
 void remove_pending(const UnitLayout& unit, const Pending& pending);

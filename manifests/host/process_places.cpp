@@ -89,4 +89,24 @@ std::vector<UnitProcess> unit_processes(const UnitLayout& unit) {
   return out;
 }
 
+std::set<std::string> folders_in_use(const UnitLayout& unit) {
+  ReleasePlaces releases(unit);
+  std::set<std::string> out;
+  each_pid([&](pid_t pid) {
+    for (const char* name : {"exe", "cwd", "root"}) out.insert(releases.folder_of(proc_link(pid, name)));
+    for (auto& folder : mapped_folders(pid, releases)) out.insert(std::move(folder));
+  });
+  out.erase("");
+  return out;
+}
+
+std::set<std::string> programs_in_use(const std::string& helpers) {
+  std::set<std::string> out;
+  each_pid([&](pid_t pid) {
+    auto exe = proc_link(pid, "exe");
+    if (exe.compare(0, helpers.size() + 1, helpers + "/") == 0) out.insert(exe.substr(helpers.size() + 1, 64));
+  });
+  return out;
+}
+
 }  // namespace ripcord

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,5 +30,10 @@ std::string proc_link(pid_t pid, const char* name);  // "exe", "cwd"; "" when it
 std::vector<std::string> mapped_folders(pid_t pid, const ReleasePlaces& releases);
 bool has_terminal(pid_t pid);
 void each_pid(const std::function<void(pid_t)>& visit);
+
+// Release folders of the unit that any process executes, stands in or has mapped, a person's shell among them.
+std::set<std::string> folders_in_use(const UnitLayout& unit);
+// Digests of host programs below `helpers` that are being executed.
+std::set<std::string> programs_in_use(const std::string& helpers);
 
 }  // namespace ripcord

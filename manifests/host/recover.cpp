@@ -4,6 +4,7 @@
 #include "manifests/host/deadman.hpp"
 #include "manifests/host/drain.hpp"
 #include "manifests/host/operation.hpp"
+#include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
 
@@ -50,8 +51,8 @@ std::string recover_unit(HostContext& host, const UnitLayout& unit, std::string&
     if (open->state.forward) return recover_forward(host, unit, lock, *open);
     // A rollback that was cut short before its switch changed nothing; after it, what was begun is brought to its end.
     CurrentLink current = read_current(unit);
-    bool there = open->state.to ? current.release == open->state.to : current.kind == Observation::Current::none;
-    if (!there && current.release == open->state.from) {
+    bool there = stands_at(current, open->state.to, history, open->state.from);
+    if (!there && names(current, open->state.from)) {
       forget_prepared(placements_of(open->intent));
       Journal(unit).append(host, lock, "FAILED_UNCHANGED", {{"op", op_id}, {"detail", "the helper died before the switch"}});
       clean_up(host, unit, lock);

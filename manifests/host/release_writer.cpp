@@ -14,7 +14,7 @@
 namespace ripcord {
 namespace {
 
-using Kind = SourceEntry::Kind;
+using EntryKind = SourceEntry::Kind;
 constexpr std::size_t kWriteChunk = 256 * 1024;
 
 }  // namespace
@@ -24,7 +24,7 @@ ReleaseWriter::ReleaseWriter(Beneath& staging, PreparedRelease& prepared, Owner 
       fsync_each_(fsync_each), stat_(prepared.tree.entries.size()) {
   const auto& entries = prepared.tree.entries;
   for (std::size_t i = 0; i < entries.size(); ++i) {
-    if (entries[i].kind != Kind::file || entries[i].rendered) continue;
+    if (entries[i].kind != EntryKind::file || entries[i].rendered) continue;
     auto& wanted = wanted_[entries[i].source];
     wanted.entries.push_back(i);
     wanted.size = entries[i].size;
@@ -33,14 +33,14 @@ ReleaseWriter::ReleaseWriter(Beneath& staging, PreparedRelease& prepared, Owner 
     auto& wanted = wanted_[digest];
     wanted.is_template = true;
     for (const auto& e : prepared.manifest.entries)
-      if (e.kind == Kind::file && e.digest == digest) wanted.size = e.size;
+      if (e.kind == EntryKind::file && e.digest == digest) wanted.size = e.size;
   }
 }
 
 void ReleaseWriter::make_folders_and_links() {
   for (const auto& e : prepared_.tree.entries) {  // sorted: a folder comes before what is in it
-    if (e.kind == Kind::dir) staging_.make_dir(e.path);
-    if (e.kind != Kind::link) continue;
+    if (e.kind == EntryKind::dir) staging_.make_dir(e.path);
+    if (e.kind != EntryKind::link) continue;
     staging_.make_link(e.path, e.target);
     std::string leaf;
     if (chown_ && ::fchownat(staging_.parent(e.path, leaf), leaf.c_str(), owner_.uid, owner_.gid, AT_SYMLINK_NOFOLLOW) != 0)
@@ -83,7 +83,7 @@ void ReleaseWriter::copy_to_others(const Wanted& wanted, std::size_t done) {
 
 void ReleaseWriter::copy_local(LocalObjects& objects) {
   for (const auto& e : prepared_.tree.entries) {  // in the order of paths, so that one folder's files lie together
-    if (e.kind != Kind::file || e.rendered) continue;
+    if (e.kind != EntryKind::file || e.rendered) continue;
     auto& wanted = wanted_.at(e.source);
     while (!wanted.written) {
       auto found = objects.find(e.source);
@@ -191,7 +191,7 @@ StatCache ReleaseWriter::finish() {
     if (fsync_each_ && ::fsync(fd) != 0) throw host_os_error("fsync the folder", path, errno);
   };
   for (auto e = entries.rbegin(); e != entries.rend(); ++e)  // from the bottom: a read-only folder can still be filled before
-    if (e->kind == Kind::dir) finish_folder(staging_.open(e->path, O_RDONLY | O_DIRECTORY).get(), e->path, e->mode & 07777);
+    if (e->kind == EntryKind::dir) finish_folder(staging_.open(e->path, O_RDONLY | O_DIRECTORY).get(), e->path, e->mode & 07777);
   finish_folder(staging_.fd(), staging_.path(), 0755);
   return std::move(stat_);
 }

@@ -12,14 +12,15 @@
 #include "manifests/host/fetch.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/observe.hpp"
+#include "manifests/host/prune.hpp"
 #include "manifests/host/scan.hpp"
 #include "manifests/host/scan_diff.hpp"
 
 namespace ripcord {
 namespace {
 
-constexpr std::array<std::string_view, 9> kWriting{"adopt", "stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt"};
-constexpr std::array<std::string_view, 7> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt", "scan"};
+constexpr std::array<std::string_view, 11> kWriting{"adopt", "stage_pack", "activate", "finish", "confirm", "fence", "stage_offer", "halt", "unhalt", "mend", "prune"};
+constexpr std::array<std::string_view, 10> kLong{"stage_pack", "activate", "finish", "health", "fetch", "halt", "scan", "mend", "have", "prune"};
 constexpr std::array<std::string_view, 2> kOfTheHost{"halt", "unhalt"};  // not of one unit, and never held up by one
 
 template <std::size_t N>
@@ -75,6 +76,19 @@ json::array hex_of(const std::vector<Digest>& digests) {
   return out;
 }
 
+json::object have(const HostContext& host, const json::object& request) {
+  LocalObjects objects(host.layout.unit(unit_of(request)));
+  return {{"have", hex_of(have_of(objects, read([&] { return digests(request, "objects"); })))}};
+}
+
+std::optional<LookBack> look_back_of(const json::object& request) {
+  return read([&]() -> std::optional<LookBack> {
+    auto how = verify_from_text(get_string_or(request, "back", "none"));
+    if (how == Verify::none) return std::nullopt;
+    return LookBack{how, get_string_or(request, "back_to", "")};
+  });
+}
+
 json::object fetch(const HostContext& host, const json::object& request, std::optional<Requests::DataOut>& data) {
   auto objects = std::make_shared<LocalObjects>(host.layout.unit(unit_of(request)));
   auto have = have_of(*objects, read([&] { return digests(request, "objects"); }));
@@ -120,7 +134,9 @@ bool Requests::may_take_long(const HostContext& host, const std::string& name, c
   if (in(kLong, name)) return true;
   if (name == "hello" || name == "bye") return false;
   try {
-    if (name == "observe" && (get_string_or(request, "verify", "none") == "full" || get_bool_or(request, "process", false))) return true;
+    if (name == "observe" && (get_string_or(request, "verify", "none") == "full" || get_string_or(request, "back", "none") == "full" ||
+                              get_bool_or(request, "process", false)))
+      return true;
     // Something is armed: an overdue revert may come first, with hooks and health checks in it.
     return exists(host.layout.unit(unit_of(request)).pending());
   } catch (const Error&) {
@@ -130,7 +146,7 @@ bool Requests::may_take_long(const HostContext& host, const std::string& name, c
 
 void Requests::before(HostContext& host, const std::string& name, const json::object& request) {
   if (name == "hello" || name == "bye") return;
-  if (in(kWriting, name) && host.read_only && name != "stage_offer")
+  if (in(kWriting, name) && host.read_only && name != "stage_offer" && name != "prune")
     throw HostFailure("read_only", fmt::format("'{}' changes the host, and this session may only look", name),
                       "it was started with --read-only; use a connection without it");
   if (in(kOfTheHost, name)) return;
@@ -179,7 +195,7 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
   if (name == "scan_diff") return diffs(host, ref, request);
   if (name == "observe") {
     auto verify = read([&] { return verify_from_text(get_string_or(request, "verify", "none")); });
-    return to_json(observe(host, ref, verify, flag(request, "process")));
+    return to_json(observe(host, ref, verify, flag(request, "process"), look_back_of(request)));
   }
   if (name == "stage_offer") {
     auto offer = read([&] { return stage_offer_from_json(request); });
@@ -202,8 +218,11 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
   if (name == "confirm")
     return to_json(confirm(host, ref, word(request, "op"), number(request, "epoch"), word(request, "holder")));
   if (name == "fence") {
-    auto now = fence(host, ref, number(request, "epoch"), word(request, "holder"), read([&] { return get_string_or(request, "ledger_id", ""); }));
-    return {{"epoch", now.epoch}, {"holder", now.holder}};
+    auto now = fence(host, read([&] { return fence_request_from_json(request); }));
+    // What is there once nobody else may change it any more: saves the one who fences a round trip, and a guess.
+    json::object reply = flag(request, "observe") ? to_json(observe(host, ref, Verify::none, false, look_back_of(request))) : json::object();
+    reply["epoch"] = now.epoch, reply["holder"] = now.holder;
+    return reply;
   }
   if (name == "adopt") return {{"was", adopt(host, ref, adoption_of(request))}};
   if (name == "health") return health_reply(health_round(host, ref));
@@ -211,6 +230,9 @@ json::object Requests::answer(HostContext& host, const std::string& name, const 
     return logs_reply(service_logs(host, ref, static_cast<std::size_t>(std::clamp<std::int64_t>(number_or(request, "lines", 50), 1, 10000))));
   if (name == "journal") return {{"records", to_json_array(journal_lines(host, ref, number_or(request, "after", 0)))}};
   if (name == "fetch") return fetch(host, request, data);
+  if (name == "prune") return to_json(prune(host, read([&] { return prune_request_from_json(request); })));
+  if (name == "have") return have(host, request);
+  if (name == "mend") return to_json(mend(host, ref, read([&] { return release_id_from_json(get_object(request, "release")); }), offer_));
   if (name == "fetch_manifest") {
     auto manifest = read([&] { return Digest::require(get_string(request, "manifest")); });
     auto sealed = find_manifest(host.layout.unit(ref), manifest);

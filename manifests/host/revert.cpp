@@ -10,6 +10,7 @@
 #include "manifests/host/deadman.hpp"
 #include "manifests/host/drain.hpp"
 #include "manifests/host/health.hpp"
+#include "manifests/host/look_hint.hpp"
 #include "manifests/host/placed.hpp"
 #include "manifests/host/service.hpp"
 #include "manifests/host/step_gate.hpp"
@@ -49,8 +50,16 @@ struct WayBack {
       ::usleep(250000);
     }
   }
+  std::string for_the_person() {
+    std::optional<ReleaseContext> old;
+    try {
+      if (op.state.from) old = ReleaseContext::load(host, unit, *op.state.from, history);
+    } catch (const Error&) {  // then without the names of its logs
+    }
+    return how_to_look(unit, old ? &*old : nullptr);
+  }
   OpState end(std::string_view kind, const std::string& detail) {
-    append(kind, {{"detail", detail}}, kJournalWait);
+    append(kind, {{"detail", kind == "NEEDS_OPERATOR" ? detail + "; " + for_the_person() : detail}}, kJournalWait);
     if (kind != "NEEDS_OPERATOR") {  // what an operation that never armed has prepared
       forget_prepared(placements_of(op.intent));
       ::unlink(back_link(unit, op.state.op).c_str());
@@ -161,7 +170,7 @@ OpState revert(HostContext& host, const UnitLayout& unit, const UnitLock& lock, 
   w.op.state.op = op;
   w.read();
   if (w.op.terminal() || w.op.state.phase == OpPhase::none) return state_of(w.op, host);
-  if (auto p = read_pending(unit); p && p->op == op) w.pending = *p;
+  if (auto p = read_pending(unit); p && p->op == op) w.pending = completed(*p, w.op);
   else w.pending = pending_from(w.op);
   if (progress.done) return w.end("REVERTED", progress.detail);
 

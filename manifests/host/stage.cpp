@@ -90,13 +90,14 @@ Written make_durable(HostContext& host, PreparedRelease& p, StagingFolder& stagi
   return written;
 }
 
-void publish(HostContext& host, PreparedRelease& p, const UnitLock& lock, StagingFolder& staging, const Written& written) {
+// `relabels`: not when a release is made whole with the labels it always had: today's may be others.
+void publish(HostContext& host, PreparedRelease& p, const UnitLock& lock, StagingFolder& staging, const Written& written, bool relabels) {
   Journal journal(p.unit);
   check_root(fold(journal.records()), p.unit);
   auto id = p.id();
   move_metadata(p.unit, written.metadata, id.folder());
   auto damaged = staging.move_to(id.folder());
-  journal_labels(host, lock, journal, p.facts);
+  if (relabels) journal_labels(host, lock, journal, p.facts);
   json::object staged{{"release", to_json(id)}, {"bytes", p.tree.bytes()}, {"files", reply_of(p).files}};
   if (!damaged.empty()) staged["replaced"] = damaged;
   journal.append(host, lock, "STAGED", std::move(staged));
@@ -142,7 +143,7 @@ StageReply stage_offer(HostContext& host, const StageOffer& offer, std::optional
     Journal again(unit);
     journal_labels(host, lock, again, prepared.facts);
   }
-  if (!reply.complete) open.emplace(OpenOffer{offer, std::move(prepared)});
+  if (!reply.complete) open.emplace(OpenOffer{offer, std::move(prepared), {}});
   return reply;
 }
 
@@ -153,7 +154,7 @@ StageReply stage_pack(HostContext& host, OpenOffer& open, const std::function<st
     }
     return reply_of(p);
   }
-  auto owner = owner_of(p.manifest.spec);
+  auto owner = open.mending ? *open.mending : owner_of(p.manifest.spec);
   check_space(p.unit, p.tree);
   std::optional<StagingFolder> staging;
   {
@@ -176,7 +177,7 @@ StageReply stage_pack(HostContext& host, OpenOffer& open, const std::function<st
   host.event("written");
   auto written = make_durable(host, p, *staging, writer, owner, fsync_each);
   UnitLock lock(host, p.unit, fmt::format("stage {}", p.manifest.spec.version));
-  if (!is_complete(p)) publish(host, p, lock, *staging, written);
+  if (!is_complete(p)) publish(host, p, lock, *staging, written, !open.mending);
   return reply_of(p);
 }
 
@@ -198,7 +199,7 @@ bool heal_release(HostContext& host, const UnitLayout& unit, const UnitLock& loc
   writer.copy_local(objects);
   if (!writer.lacking().empty()) return false;
   auto written = make_durable(host, p, staging, writer, owner, fsync_each);
-  publish(host, p, lock, staging, written);
+  publish(host, p, lock, staging, written, false);
   return true;
 }
 

@@ -14,10 +14,15 @@ namespace ripcord {
 struct OpenOffer {
   StageOffer offer;
   PreparedRelease prepared;
+  std::optional<Owner> mending;  // of a release that is here already: made whole as it was, with this owner
 };
 
 // Writes nothing, except LABELS when a complete release came with other labels than the journal knows (and not when read-only).
 StageReply stage_offer(HostContext& host, const StageOffer& offer, std::optional<OpenOffer>& open);
+
+// Opens an offer of a release that this host knows, from what is recorded about it here: every byte is hashed, and what is lacking
+// comes by stage_pack. HostFailure missing_release when nothing that can be read is recorded: stage_offer brings it anew.
+StageReply mend(HostContext& host, const UnitRef& ref, const ReleaseId& id, std::optional<OpenOffer>& open);
 
 // `next_part`: the pack's next bytes, nullopt at its end. The reply is complete.
 // HostFailure no_space, read_only, missing_objects, bad_request (a damaged pack), no_user, conflict, busy.

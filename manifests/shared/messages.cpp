@@ -64,6 +64,11 @@ static void fields(auto& f, Of<Observation> auto& o) {
   f.maybe("process_detail", o.process_detail);
   f.maybe("free_bytes", o.free_bytes, 0u);
   f.maybe("free_inodes", o.free_inodes, 0u);
+  f.maybe("release_bytes", o.release_bytes, 0u);
+  f.maybe("back_state", o.back_state);
+  f.maybe("back", o.back);
+  f.maybe("back_findings", o.back_findings);
+  f.maybe("back_ms", o.back_ms, 0);
 }
 
 static void fields(auto& f, Of<StageOffer> auto& s) {
@@ -108,6 +113,17 @@ static void fields(auto& f, Of<ActivateReply> auto& a) {
   f.maybe("step_ms", a.step_ms);
 }
 
+static void fields(auto& f, Of<FenceRequest> auto& r) {
+  f.need("unit", r.unit.unit);
+  f.maybe("root", r.unit.root, UnitRef{}.root);
+  f.need("epoch", r.epoch);
+  f.need("holder", r.holder);
+  f.maybe("ledger_id", r.ledger_id);
+  f.maybe("op", r.op);
+  f.maybe("who", r.who);
+  f.maybe("why", r.why);
+}
+
 static void fields(auto& f, Of<HostError> auto& e) {
   f.need("code", e.code);
   f.need("message", e.message);
@@ -117,6 +133,7 @@ static void fields(auto& f, Of<HostError> auto& e) {
 static void check(const Observation& o) {
   check(o.running);
   check(o.way_back);
+  check(o.back);
   for (const auto& r : o.releases) check(r);
   if (o.last_op) check(*o.last_op);
   if (o.last_forward) check(*o.last_forward);
@@ -129,6 +146,7 @@ static void check(const ActivateRequest& a) {
   check(a.to);
 }
 static void check(const ActivateReply& a) { check(a.state); }
+static void check(const FenceRequest& r) { check(r.unit); }
 static void check(const HelloReply&) {}
 static void check(const HostError&) {}
 
@@ -150,6 +168,8 @@ json::object to_json(const ActivateRequest& v) { return written(v); }
 ActivateRequest activate_request_from_json(const json::object& o) { return read<ActivateRequest>(o); }
 json::object to_json(const ActivateReply& v) { return written(v); }
 ActivateReply activate_reply_from_json(const json::object& o) { return read<ActivateReply>(o); }
+json::object to_json(const FenceRequest& v) { return written(v); }
+FenceRequest fence_request_from_json(const json::object& o) { return read<FenceRequest>(o); }
 json::object to_json(const HostError& v) { return written(v); }
 HostError host_error_from_json(const json::object& o) { return read<HostError>(o); }
 

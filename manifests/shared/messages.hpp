@@ -85,6 +85,13 @@ struct Observation {
   bool process_ok = false;              // the running check and one round of health, when asked for
   std::string process_detail;
   std::uint64_t free_bytes = 0, free_inodes = 0;
+  std::uint64_t release_bytes = 0;      // what the releases on this host take, by the journal
+  // Only when asked with "back": where a rollback would go from what runs now ("back_to" absent), or which release of the version
+  // "back_to" this host holds or knows, and whether it could go there at once.
+  std::string back_state;               // "verified" | "damaged" | "missing" | "none" (nowhere to go); "" not asked
+  std::optional<ReleaseId> back;        // absent with "verified": back to nothing deployed
+  std::vector<Finding> back_findings;   // at most 50
+  std::int64_t back_ms = 0;             // about how long: as long as bringing that release up took last; 0: not known
 };
 
 // --- stage: bring a release beside the running one -------------------------------------------------------------------------
@@ -129,21 +136,31 @@ struct ActivateReply {
 
 // state: {"do":"state","unit":..,"op":..} -> OpState.   confirm: {.., "op", "epoch", "holder"} -> OpState (phase tells).
 // finish: {"do":"finish", "op"} re-runs a6 (restart, health, running) of an activated, unconfirmed op -> ActivateReply.
-// fence: {"unit","epoch","holder","ledger_id"} -> {"epoch","holder"}: the host refuses anything lower from now on.
+// fence: FenceRequest -> {"epoch","holder"}: the host refuses anything lower from now on; with "observe": true also an Observation.
 // health: {"unit"} -> {"healthy":bool,"detail":str,"failed_step","output","log_tail"}: one round of checks + running check.
 // journal: {"unit","after":seq} -> {"records":[line...]} (raw JSON lines, at most 1,000).
 // fetch: {"unit","objects":[hex...]} -> reply {"have":[hex...]}, then a pack in data frames, ended by an empty data frame.
+// have: {"unit","objects":[hex...]} -> {"have":[hex...]}: as fetch, without the data.
+// mend: {"unit","release":{...}} -> StageReply: a release that this host knows is made whole; what is lacking comes by stage_pack.
 // fetch_manifest: {"unit","manifest":hex} -> {"manifest":str,"signature":str} of a release on this host.
 // logs: {"unit","lines":n} -> {"services":[{"name","log"}]}.
 // halt: {"halt":Halt} -> {"halted":Halt}: durable, and no forward activation is between its gate and its switch any more.
 // unhalt: {} -> {"was":Halt or null}.
 // bye: the host program replies and exits.
 
+// fence with a reason: journals who fenced why, also when nothing is switched, and tells what is there afterwards.
+struct FenceRequest {
+  UnitRef unit;
+  std::int64_t epoch = 0;
+  std::string holder, ledger_id;
+  std::string op, who, why;            // op empty: a bare fence
+};
+
 // Why a host refused. `code` is stable; the controller acts on it, never on the text.
 struct HostError {
   std::string code;    // see kHostErrors in docs/protocol.md: fenced, conflict, no_space, read_only, untrusted, damaged,
                        // missing_objects, missing_release, bad_request, folder_at_current, running_without_release, cannot_arm,
-                       // weak_deadman, no_user, bad_path, overdue, journal_damaged, internal
+                       // weak_deadman, no_user, bad_path, overdue, journal_damaged, never_confirmed, internal
   std::string message, hint;
 };
 
@@ -165,6 +182,8 @@ json::object to_json(const ActivateRequest&);
 ActivateRequest activate_request_from_json(const json::object&);
 json::object to_json(const ActivateReply&);
 ActivateReply activate_reply_from_json(const json::object&);
+json::object to_json(const FenceRequest&);
+FenceRequest fence_request_from_json(const json::object&);
 json::object to_json(const HostError&);
 HostError host_error_from_json(const json::object&);
 

@@ -144,7 +144,7 @@ TEST_CASE("configuration alone; overlays and templates; a release file; a stale 
   fs::remove_all(elsewhere + "/.ripcord");
   auto missing = fleet.ripcord({"rollback", "web", "--to", "0.9", "-y"}, elsewhere);
   CHECK(missing.exit == 8);
-  CHECK(missing.output.find("6 of 6 hosts do not hold web@0.9: h1, h4, h2, h5, h3, h6") != missing.output.npos);
+  CHECK(missing.output.find("6 of 6 hosts do not hold web@0.9, and it cannot be brought to them: h1, h4, h2, h5, h3, h6") != missing.output.npos);
   CHECK(fleet.all_run("1.1"));
   CHECK(fleet.count(2, "ACTIVATED") == 2);
 
@@ -178,7 +178,7 @@ TEST_CASE("configuration alone; overlays and templates; a release file; a stale 
   auto foreign = fleet.ripcord({"apply", fleet.folder() + "/a", "-y"}, elsewhere);
   INFO(foreign.output);
   CHECK(foreign.exit == 7);
-  CHECK(foreign.output.find("unit 'web' of this host belongs to the ledger '") != foreign.output.npos);
+  CHECK(foreign.output.find("unit 'web' of this host belongs to the ledger of machine '") != foreign.output.npos);
   unit.version = "1.2";
   fleet.write_unit("c", unit);
   auto forward = fleet.ripcord({"apply", "c/", "-y"});

@@ -85,6 +85,11 @@ std::string ActivationHost::service_folder() const {
   return cwd.substr(cwd.rfind('/') + 1);
 }
 
+std::string ActivationHost::to_look() const {
+  return "; to look: readlink " + unit().current + "; tail -n 50 " + unit().state + "/logs/web.log; tail -n 5 " + unit().journal() +
+         "; then pull the cord again";
+}
+
 std::string ActivationHost::log() const { return text_of(unit().state + "/logs/web.log"); }
 
 bool ActivationHost::wait_for(const std::function<bool()>& test, Millis limit) const {

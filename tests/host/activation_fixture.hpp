@@ -26,6 +26,7 @@ struct ActivationHost : TestHost {
   std::string current() const;                    // raw link target, "" when there is none
   std::optional<pid_t> service_pid(const std::string& name = "web") const;
   std::string service_folder() const;             // the release folder that the service's process lies in, by its cwd
+  std::string to_look() const;                    // what a detail that asks for a person ends with
   std::string log() const;                        // of service web
   bool wait_for(const std::function<bool()>& test, Millis limit) const;
   bool nothing_left() const;                      // no pending, links or old bytes of an operation

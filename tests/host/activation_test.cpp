@@ -243,7 +243,7 @@ TEST_CASE("going back to a release that does not run leaves the link there and a
   auto reply = activate(h.host, h.back("back-1", two, one));
   CHECK(!reply.healthy);
   CHECK(reply.state.phase == OpPhase::needs_operator);
-  CHECK(reply.state.detail == "'current' is on " + one.folder() + ", but health failed: service 'web' ended: exit status 3");
+  CHECK(reply.state.detail == "'current' is on " + one.folder() + ", but after 3 of 3 attempts health failed: service 'web' ended: exit status 3" + h.to_look());
   CHECK(h.current() == "releases/" + one.folder());
 }
 

@@ -302,7 +302,7 @@ TEST_CASE("somebody moved current meanwhile: a person must look, and nothing is 
   auto state = h.state("op-2");
   CHECK(state.phase == OpPhase::needs_operator);
   CHECK(state.detail == "operation 'op-3' ended it; 'current' names '/opt/else', which is neither the old nor the new release of this "
-                        "operation");
+                        "operation" + h.to_look());
   CHECK(h.current() == "/opt/else");
   CHECK(!exists(h.unit().pending()));
 }
@@ -327,7 +327,7 @@ TEST_CASE("an old release that is damaged is not gone back to, unless it can be 
     CHECK(refusal([&] { activate(h.host, h.forward("op-3", one, three)); }).code == "conflict");
     CHECK(h.state("op-2").phase == OpPhase::needs_operator);
     CHECK(h.state("op-2").detail == "operation 'op-3' ended it; did not go back: release " + one.folder() +
-                                        " is damaged (changed of 'data') and cannot be put right from other releases on this host");
+                                        " is damaged (changed of 'data') and cannot be put right from other releases on this host" + h.to_look());
     CHECK(h.current() == "releases/" + two.folder());
     CHECK(h.service_folder() == two.folder());
   }
@@ -345,7 +345,7 @@ TEST_CASE("an old release that does not run any more is tried three times") {
   auto state = h.state("op-2");
   CHECK(state.phase == OpPhase::needs_operator);
   CHECK(state.detail == "not confirmed by its deadline; 'current' is back on " + one.folder() +
-                            ", but after 3 attempts it does not run well: service 'web' ended: exit status 3");
+                            ", but after 3 attempts it does not run well: service 'web' ended: exit status 3" + h.to_look());
   CHECK(h.history().find("op-2")->attempts == 3);
   CHECK(h.current() == "releases/" + one.folder());
 }

@@ -1,0 +1,274 @@
+// The rip cord on real sshds: from a machine that knows nothing, with way backs that are broken, hosts that are away, a rollout under
+// way, and a network between (promises 7, 8, 12; docs/cli.md).
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "core/base/clock.hpp"
+#include "core/base/files.hpp"
+#include "tests/support/catch.hpp"
+#include "tests/support/delay_proxy.hpp"
+#include "tests/support/fleet_run.hpp"
+
+using namespace ripcord;
+using namespace ripcord::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Two releases that share nothing but the program, rolled out one after the other.
+void deploy_two(FleetRun& fleet) {
+  for (const char* version : {"1.0", "1.1"}) {
+    WebUnit unit;
+    unit.version = version;
+    unit.files = {{"code/only", std::string("of ") + version + "\n"}};
+    fleet.write_unit(std::string("web-") + version, unit);
+    auto run = fleet.ripcord({"apply", std::string("web-") + version + "/", "-y"});
+    INFO(run.output);
+    REQUIRE(run.exit == 0);
+  }
+  REQUIRE(fleet.all_run("1.1"));
+}
+
+// 1.0 everywhere, and a rollout of 1.1 that has switched every host and bakes; nobody runs it.
+void deploy_two_quickly(FleetRun& fleet) {
+  for (const char* version : {"1.0", "1.1"}) {
+    WebUnit unit;
+    unit.version = version;
+    unit.files = {{"code/only", std::string("of ") + version + "\n"}};
+    fleet.write_unit(std::string("web-") + version, unit);
+    auto run = fleet.ripcord({"apply", std::string("web-") + version + "/", "-y", "--no-wait"});
+    INFO(run.output);
+    REQUIRE(run.exit == 6);
+    if (std::string(version) == "1.0") REQUIRE(fleet.ripcord({"promote", "web"}).exit == 0);
+    if (std::string(version) == "1.0") REQUIRE(fleet.ripcord({"resume", "web"}).exit == 0);
+  }
+  REQUIRE(fleet.all_run("1.1"));
+}
+
+std::string old_release(const FleetRun& fleet, int i) {
+  for (const auto& entry : fs::directory_iterator(fleet.hosts.seen(i, "/srv/web/releases")))
+    if (entry.path().filename().string().starts_with("1.0-")) return entry.path().string();
+  return "";
+}
+
+bool runs(const FleetRun& fleet, int i, const std::string& version) {
+  auto running = fleet.services(i);
+  return fleet.version(i) == version && running.size() == 1 && running[0].starts_with("/srv/web/" + fleet.current(i) + "/") &&
+         fleet.answer(i) == version + "\n";
+}
+
+template <class Condition>
+bool eventually(Condition condition, Millis within) {
+  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(10000))
+    if (condition()) return true;
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("the cord from a machine that knows nothing: broken ways back are put right first, an absent host owes it, twice is once", "[cord]") {
+  FleetRun fleet({.hosts = 5});
+  deploy_two(fleet);
+  auto elsewhere = fleet.second_folder();
+  std::ofstream(old_release(fleet, 2) + "/only", std::ios::app) << "and an edit";
+  fs::remove_all(old_release(fleet, 3));
+  fleet.hosts.freeze(4);
+
+  auto checked = fleet.ripcord({"doctor", "--rollback", "--unit", "web"}, elsewhere);
+  INFO(checked.output);
+  CHECK(checked.exit == 5);
+  CHECK(checked.output.find("2 of 5 hosts can go back now, to 1.0, in about ") != checked.output.npos);
+  CHECK(checked.output.find("damaged way back to 1.0: 'only' changed ") != checked.output.npos);
+  CHECK(checked.output.find("missing way back to 1.0: release 1.0-") != checked.output.npos);
+
+  auto pulled = fleet.ripcord({"rollback", "web", "-y", "-m", "INC-77"}, elsewhere);
+  INFO(pulled.output);
+  CHECK(pulled.exit == 4);
+  CHECK(pulled.output.find("4 hosts returned (undoes rollout r-") != pulled.output.npos);
+  CHECK(pulled.output.find("going on without the ledger, what was done is noted in ") != pulled.output.npos);
+  CHECK(pulled.output.find("the release was brought to it") != pulled.output.npos);
+  CHECK(pulled.output.find("the release was damaged, and mended") != pulled.output.npos);
+  for (int i : {1, 2, 3, 5}) {
+    CHECK(runs(fleet, i, "1.0"));
+    CHECK(read_file(old_release(fleet, i) + "/only") == "of 1.0\n");
+  }
+  CHECK_FALSE(exists(elsewhere + "/.ripcord/ledger.db"));  // a rollback makes no ledger
+  auto spooled = read_file(fs::directory_iterator(elsewhere + "/.ripcord/spool")->path().string());
+  CHECK(spooled.find("\"owed\":[\"h4\"]") != spooled.npos);
+  CHECK(spooled.find("\"why\":\"INC-77\"") != spooled.npos);
+
+  fleet.hosts.thaw(4);
+  auto again = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
+  INFO(again.output);
+  CHECK(again.exit == 0);
+  CHECK(again.output.find("1 host returned") != again.output.npos);
+  CHECK(fleet.all_run("1.0"));
+  auto intents = fleet.count(1, "INTENT");
+  auto third = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
+  CHECK(third.exit == 0);
+  CHECK(third.output.find("0 hosts returned") != third.output.npos);
+  CHECK(third.output.find("is undone already; `ripcord rollback web --to VERSION` goes further back") != third.output.npos);
+  CHECK(fleet.count(1, "INTENT") == intents);
+  auto fenced = fleet.journal(1).back();
+  CHECK(get_string(fenced, "kind") == "FENCE");
+  CHECK(get_string(fenced, "who") == "ana");
+  CHECK(get_string(get_object(fenced, "intended"), "version") == "1.0");
+}
+
+TEST_CASE("a way back that nobody can give is said before anything is touched; without those hosts it goes on; the store has it", "[cord]") {
+  FleetRun fleet({.hosts = 3});
+  deploy_two(fleet);
+  auto elsewhere = fleet.second_folder();
+  for (int i : {1, 2}) ::unlink((old_release(fleet, i) + "/only").c_str());
+  ::unlink((old_release(fleet, 3) + "/only").c_str());
+  std::vector<std::map<std::string, std::string>> before;
+  for (int i = 1; i <= 3; ++i) before.push_back(fleet.snapshot(i));
+
+  auto refused = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
+  INFO(refused.output);
+  CHECK(refused.exit == 8);
+  CHECK(refused.output.find("3 of 3 hosts do not hold the release of web to go back to, and it cannot be brought to them: h1, h2, h3") !=
+        refused.output.npos);
+  CHECK(refused.output.find("--skip-missing") != refused.output.npos);
+  auto differs = [&](int i) {  // the lock names who had it last, and what is distrusted is forgotten: neither is a change of the unit
+    std::string out;
+    for (const auto& line : split(fleet.changed_since(i, before[static_cast<std::size_t>(i - 1)]), '\n'))
+      if (!line.empty() && line.find("/units/web/lock") == line.npos && line.find("/stat") == line.npos) out += line + "\n";
+    return out;
+  };
+  for (int i = 1; i <= 3; ++i) CHECK(differs(i) == "");
+
+  write_file_durable(old_release(fleet, 3) + "/only", "of 1.0\n", 0644);  // one host has it after all
+  ::unlink((old_release(fleet, 1) + "/bin/sample-service").c_str());
+  auto skipped = fleet.ripcord({"rollback", "web", "-y", "--skip-missing"}, elsewhere);
+  INFO(skipped.output);
+  CHECK(skipped.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+
+  REQUIRE(fleet.ripcord({"rollback", "web", "--to", "1.1", "-y"}).exit == 0);
+  for (int i = 1; i <= 3; ++i) fs::remove_all(old_release(fleet, i));
+  fs::remove_all(fleet.hosts.seen(2, "/var/lib/ripcord/units/web/releases"));  // not even what it was is known there, nor what runs
+  fs::remove_all(elsewhere + "/.ripcord/store");
+  auto named = fleet.ripcord({"rollback", "web", "--to", "1.0", "-y", "--skip-missing"}, elsewhere);
+  INFO(named.output);
+  CHECK(named.exit == 5);
+  CHECK(named.output.find("h1 missing: ") != named.output.npos);
+  CHECK(fleet.all_run("1.1"));
+  auto stored = fleet.ripcord({"rollback", "web", "--to", "1.0", "-y"});  // the store of the machine that sealed it
+  INFO(stored.output);
+  CHECK(stored.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+}
+
+TEST_CASE("the cord while a rollout runs elsewhere: every host is fenced, the rollout ends, and nobody is left on the new release", "[cord]") {
+  FleetRun fleet({.hosts = 4});
+  deploy_two(fleet);
+  fleet.write_plan("unit: web\nstages:\n  - {name: first, hosts: 2, bake: 60s}\n  - {name: rest, hosts: rest}\nwindow: none\n");
+  WebUnit unit;
+  unit.version = "1.2";
+  fleet.write_unit("web-1.2", unit);
+  auto apply = fleet.start({"apply", "web-1.2/", "-y"}, "apply.log");
+  auto on_new = [&] {
+    int n = 0;
+    for (int i = 1; i <= 4; ++i)
+      n += fleet.version(i) == "1.2" && !exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending"));
+    return n;
+  };
+  REQUIRE(eventually([&] { return on_new() == 2; }, Millis(40000)));
+  auto pulled = fleet.ripcord({"rollback", "web", "-y", "-m", "numbers fell"}, fleet.second_folder());
+  INFO(pulled.output);
+  CHECK(pulled.exit == 0);
+  CHECK(pulled.output.find("2 hosts returned") != pulled.output.npos);
+  CHECK(fleet.all_run("1.1"));
+  for (int i = 1; i <= 4; ++i) {
+    auto records = fleet.journal(i);
+    CHECK(std::any_of(records.begin(), records.end(), [](const auto& r) {
+      return get_string(r, "kind") == "FENCE" && get_string(r, "holder").starts_with("rb-");
+    }));
+  }
+  REQUIRE(fleet.ripcord({"promote", "web"}).exit == 0);  // the rollout wants to go on, and is refused by hosts that it has not touched
+  auto end = FleetRun::wait(apply, Millis(60000));
+  INFO(fleet.output("apply.log"));
+  CHECK(end.exit == 7);
+  CHECK(fleet.all_run("1.1"));
+  for (int i = 1; i <= 4; ++i) CHECK_FALSE(exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending")));
+}
+
+TEST_CASE("a failed rollout's own way back is mended as well when it was damaged meanwhile", "[cord]") {
+  FleetRun fleet({.hosts = 2});
+  fleet.write_plan("unit: web\nstages:\n  - {name: all, hosts: rest, max_parallel: 1, slow_start: false, bake: 60s}\nwindow: none\n");
+  deploy_two_quickly(fleet);
+  fs::remove_all(fleet.folder() + "/.ripcord/store/objects");  // this machine has lost them: the other host gives them
+  std::ofstream(old_release(fleet, 2) + "/only", std::ios::app) << "and an edit";
+  auto aborted = fleet.ripcord({"abort", "web"});
+  INFO(aborted.output);
+  CHECK(aborted.exit == 3);
+  CHECK(fleet.all_run("1.0"));
+  CHECK(read_file(old_release(fleet, 2) + "/only") == "of 1.0\n");
+}
+
+TEST_CASE("two cords at once are one, also while the fleet is halted", "[cord]") {
+  FleetRun fleet({.hosts = 3});
+  deploy_two(fleet);
+  auto halted = fleet.ripcord({"halt", "-m", "something smells"});
+  INFO(halted.output);
+  REQUIRE(halted.exit == 0);
+  auto elsewhere = fleet.second_folder();
+  std::vector<int> before;
+  for (int i = 1; i <= 3; ++i) before.push_back(fleet.count(i, "ACTIVATED"));
+  auto first = fleet.start({"rollback", "web", "-y"}, "first.log");
+  auto second = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
+  auto end = FleetRun::wait(first);
+  INFO(fleet.output("first.log") << "\n" << second.output);
+  CHECK(end.exit == 0);
+  CHECK(second.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+  for (int i = 1; i <= 3; ++i) CHECK(fleet.count(i, "ACTIVATED") == before[static_cast<std::size_t>(i - 1)] + 1);
+}
+
+TEST_CASE("over a network of 50 ms a host is back within twelve round trips; on a near one the first has switched within a second", "[cord]") {
+  FleetRun fleet({.hosts = 12});
+  deploy_two(fleet);
+  auto elsewhere = fleet.second_folder();
+  std::vector<std::unique_ptr<DelayProxy>> wires;
+  std::string yaml = fmt::format("fleet: test\nssh: {{user: root, identity: {}/keys/id_ed25519, known_hosts: known}}\n", fleet.hosts.folder());
+  std::string known;
+  yaml += "labels: {role: web}\ndatacenters:\n  dc:\n    hosts:\n";
+  for (int i = 1; i <= 3; ++i) {
+    wires.push_back(std::make_unique<DelayProxy>(fleet.hosts.address(i), fleet.hosts.port(), Millis(25)));
+    yaml += fmt::format("      {}: {{address: 127.0.0.1, port: {}}}\n", fleet.hosts.name(i), wires.back()->port());
+    auto line = fleet.hosts.host_key_line(i);
+    known += fmt::format("[127.0.0.1]:{}{}\n", wires.back()->port(), line.substr(line.find(' ')));
+  }
+  write_file_durable(elsewhere + "/fleet.yaml", yaml, 0644);
+  write_file_durable(elsewhere + "/known", known, 0644);
+  auto far = fleet.ripcord({"rollback", "web", "-y"}, elsewhere);
+  INFO(far.output);
+  CHECK(far.exit == 0);
+  for (const auto& wire : wires) {
+    auto trips = wire->round_trips();
+    REQUIRE(trips.size() == 1);  // one connection does it all
+    WARN("round trips: " << trips[0]);
+    CHECK(trips[0] <= 12);
+  }
+  for (int i = 1; i <= 3; ++i) CHECK(runs(fleet, i, "1.0"));
+
+  auto begun = wall_now();
+  auto near = fleet.ripcord({"rollback", "web", "-y"});
+  INFO(near.output);
+  CHECK(near.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+  Millis first(1000000);
+  for (int i = 4; i <= 12; ++i)
+    for (const auto& r : fleet.journal(i))
+      if (get_string(r, "kind") == "ACTIVATED") {
+        auto at = parse_utc(get_string(r, "at"));
+        if (at >= begun) first = std::min(first, at - begun);
+      }
+  WARN("the first of twelve hosts had switched after " << first.count() << " ms");
+  CHECK(first < Millis(5000));  // 1 s on a machine that does nothing else; here the build is not optimised and others work
+}

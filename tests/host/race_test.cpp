@@ -1,0 +1,93 @@
+// A confirm that arrives at the deadline: host and controller never disagree (promises 4, 6).
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "core/base/process.hpp"
+#include "tests/host/activation_fixture.hpp"
+#include "tests/support/catch.hpp"
+
+using namespace ripcord;
+using namespace ripcord::test;
+
+namespace {
+
+TestRelease still(const std::string& version) {  // nothing to start: what is raced for is the journal
+  TestRelease r(version);
+  r.file("code/data", "of " + version);
+  r.manifest.spec.health.min_healthy_time = Millis(0);
+  return r;
+}
+
+struct Racer {
+  ActivationHost h;
+  ReleaseId old, next;
+  int confirmed = 0, reverted = 0, late = 0;
+  std::vector<std::string> wrong;
+
+  Racer() : old(h.deploy(still("1.0"))), next(h.stage(still("1.1")).release) {}
+
+  void round(int n, int offset_ms) {
+    auto op = "race-" + std::to_string(n);
+    activate(h.host, h.forward(op, old, next, 160));
+    auto left = h.state(op).deadline_left_ms;
+    if (left > 0) ::usleep(static_cast<useconds_t>(std::max<std::int64_t>(0, left + offset_ms)) * 1000);
+    OpPhase told = OpPhase::none;
+    try {
+      told = h.confirm_op(op).phase;
+    } catch (const HostFailure& e) {
+      if (e.code() != "busy") wrong.push_back(op + ": " + e.what());
+    }
+    bool ended = h.wait_for([&] { return h.history().find(op)->terminal(); }, Millis(15000));
+    auto known = h.state(op).phase;
+    int ends = 0;
+    for (const auto& r : Journal(h.unit()).records())
+      ends += get_string_or(r.body, "op", "") == op && (r.kind == "CONFIRMED" || r.kind == "REVERTED" || r.kind == "NEEDS_OPERATOR" || r.kind == "FAILED_UNCHANGED");
+    bool kept = known == OpPhase::confirmed;
+    if (!ended || ends != 1) wrong.push_back(op + ": " + std::to_string(ends) + " terminal records");
+    if ((told == OpPhase::confirmed) != kept) wrong.push_back(op + ": told " + std::string(to_text(told)) + ", is " + std::string(to_text(known)));
+    if (h.current() != "releases/" + (kept ? next : old).folder()) wrong.push_back(op + ": current is " + h.current());
+    confirmed += kept, reverted += known == OpPhase::reverted, late += !kept && offset_ms > 0;
+    if (kept) activate(h.host, h.back("back-" + std::to_string(n), next, old));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict, and both sides know it", "[race]") {
+  const bool whole = ::getenv("RIPCORD_LONG") != nullptr;
+  const int rounds = whole ? 2000 : 16, workers = 4;
+  std::vector<std::unique_ptr<Racer>> racers;
+  for (int i = 0; i < workers; ++i) racers.push_back(std::make_unique<Racer>());
+  std::atomic<int> next{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < workers; ++i)
+    threads.emplace_back([&, i, r = racers[static_cast<std::size_t>(i)].get()] {
+      std::mt19937 random(static_cast<unsigned>(7 + i));
+      for (int n; (n = next++) < rounds;) {
+        // Mostly where it is tight; a few where the outcome is sure, so that both are known to happen.
+        int offset = n % 8 == 0 ? -100 : n % 8 == 1 ? 100 : std::uniform_int_distribution<int>(-20, 20)(random);
+        r->round(n, offset);
+      }
+    });
+  for (auto& t : threads) t.join();
+  int confirmed = 0, reverted = 0;
+  for (const auto& r : racers) {
+    for (const auto& w : r->wrong) FAIL_CHECK(w);
+    confirmed += r->confirmed, reverted += r->reverted;
+  }
+  auto line = "races at the deadline: " + std::to_string(rounds) + " rounds, " + std::to_string(confirmed) + " confirmed, " +
+              std::to_string(reverted) + " went back";
+  INFO(line);
+  CHECK(confirmed + reverted == rounds);
+  CHECK(confirmed > 0);  // a class that was never hit proves nothing
+  CHECK(reverted > 0);
+  if (const char* totals = ::getenv("RIPCORD_TOTALS")) std::ofstream(totals, std::ios::app) << line << "\n";
+}
