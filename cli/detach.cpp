@@ -48,7 +48,7 @@ Exit detach_rollout(Context& c, const std::string& unit, const std::string& roll
                          agent, c.command("resume " + unit)));
   const std::string log = c.fleet().folder + "/.ripcord/logs/" + rollout + ".log";
   make_dirs(parent_dir(log));
-  Command command;
+  ripcord::Command command;  // a process, not a command of ours: compiled together with those, the name means both
   command.argv = {read_link("/proc/self/exe").value_or("ripcord"), "-f", c.fleet().file, "resume", unit};
   if (take_over) command.argv.push_back("--take-over");
   auto process = start_detached(command, log);
