@@ -140,7 +140,7 @@ TEST_CASE("lower epochs and other holders are fenced, forward and back") {
   CHECK(refusal([&] { activate(h.host, request); }).code == "fenced");
   request.epoch = 6, request.ledger_id = "elsewhere";
   CHECK(refusal([&] { activate(h.host, request); }).message ==
-        "unit 'storefront' of this host belongs to the ledger 'ledger', not to 'elsewhere'");
+        "unit 'storefront' of this host belongs to the ledger 'ledger', not to the ledger 'elsewhere'");
   auto seen = fence(h.host, h.ref(), 9, "boss", "");
   CHECK(seen.epoch == 9);
   CHECK(seen.holder == "boss");
