@@ -75,12 +75,13 @@ TEST_CASE("the controller is killed right after the switch: hosts are back by T 
 
   auto resumed = fleet.ripcord({"resume", "web"});
   INFO(resumed.output);
-  CHECK(resumed.exit == 3);
-  CHECK(resumed.output.find("the host went back by itself") != resumed.output.npos);
-  CHECK(fleet.all_run("1.0"));
+  // Nobody was there to confirm them: no fault of theirs. They are activated anew, under operations of their own.
+  CHECK(resumed.exit == 0);
+  CHECK(fleet.all_run("1.1"));
   for (int i = 1; i <= 3; ++i) {
     CHECK(fleet.most_activated(i) == "");
-    CHECK(fleet.count(i, "ACTIVATED") == 2);
+    CHECK(fleet.count(i, "ACTIVATED") == 3);
+    CHECK(fleet.count(i, "REVERTED") == 1);
     CHECK_FALSE(exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending")));
   }
 }
