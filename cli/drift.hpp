@@ -30,7 +30,7 @@ struct DriftScan {
   std::vector<DriftItem> items;   // all of them
   std::vector<DriftItem> shown;   // as the options want them: alerting, new, …
   std::vector<DriftItem> gone;
-  std::map<std::string, WaysBack> ways_back;  // by unit
+  std::map<std::string, Readiness> ways_back;  // by unit
   WallTime last_full;
   std::string unrecorded;
   Exit exit = Exit::done;

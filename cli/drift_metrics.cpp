@@ -59,13 +59,8 @@ std::string drift_metrics(const std::string& fleet, const DriftScan& scan) {
   m.gauge("findings", "Findings that persist, by unit (empty: of the host itself) and cause.");
   for (const auto& [of, n] : counts) m.value(fmt::format("unit=\"{}\",cause=\"{}\"", label(of.first), to_text(of.second)), n);
   m.gauge("ways_back", "Hosts by whether the release that a rollback returns to is whole.");
-  for (const auto& [unit, w] : scan.ways_back) {
-    auto value = [&, name = label(unit)](const char* state, std::size_t n) { m.value(fmt::format("unit=\"{}\",state=\"{}\"", name, state), static_cast<double>(n)); };
-    value("ready", w.ready);
-    value("damaged", w.damaged);
-    value("none", w.none);
-    value("unknown", w.unknown);
-  }
+  for (const auto& [unit, w] : scan.ways_back)
+    for (auto state : kBackStates) m.value(fmt::format("unit=\"{}\",state=\"{}\"", label(unit), to_text(state)), static_cast<double>(w.count(state)));
   m.gauge("last_scan_timestamp_seconds", "When the last scan began. Alert when it is too long ago.");
   m.value("", static_cast<double>(scan.at.ms / 1000));
   if (scan.last_full.ms != 0) {

@@ -76,7 +76,7 @@ void say_host(Context& c, const DriftScan& scan, const HostScan& host) {
 
 void say_ways_back(Context& c, const DriftScan& scan) {
   for (const auto& [unit, ways] : scan.ways_back)
-    if (ways.of() > 0) c.out().print(Line().add(unit + ": " + ways.text(), ways.damaged + ways.unknown > 0 ? Tone::warn : Tone::dim).render(c.out().style));
+    if (ways.of > 0) c.out().print(Line().add(unit + ": " + ways.text(), ways.ready < ways.of ? Tone::warn : Tone::dim).render(c.out().style));
 }
 
 json::object ways_back_json(const DriftScan& scan) {
@@ -84,7 +84,9 @@ json::object ways_back_json(const DriftScan& scan) {
   for (const auto& [unit, w] : scan.ways_back) {
     json::object to;
     for (const auto& [version, hosts] : w.to) to[version] = hosts;
-    out[unit] = json::object{{"ready", w.ready}, {"of", w.of()}, {"damaged", w.damaged}, {"none", w.none}, {"unknown", w.unknown}, {"to", std::move(to)}};
+    json::object counts{{"of", w.of}, {"to", std::move(to)}, {"takes_ms", w.takes.count()}};
+    for (auto state : kBackStates) counts[to_text(state)] = w.count(state);
+    out[unit] = std::move(counts);
   }
   return out;
 }

@@ -32,6 +32,17 @@ const Intent* find(const Intents& intents, const std::string& unit, const std::s
   return found == by_host->second.end() ? nullptr : &found->second;
 }
 
+// What the scan told, as a look at the way back alone would have told it.
+HostLook way_back_of(const HostScan& scan, const std::string& unit) {
+  HostLook l;
+  l.host = scan.host, l.fault_name = scan.fault_name, l.fault = scan.fault, l.hint = scan.hint, l.fault_kind = scan.fault_kind;
+  if (!scan.report) return l;
+  l.look = Look{};
+  for (const auto& u : scan.report->units)
+    if (u.unit == unit) l.look->unit.back_state = u.back_state, l.look->unit.back = u.way_back, l.look->unit.back_ms = u.back_ms;
+  return l;
+}
+
 std::string today(WallTime now) { return format_utc(now).substr(0, 10); }
 
 class Judge {
@@ -178,35 +189,14 @@ std::vector<DriftItem> judge_drift(const std::vector<HostScan>& scans, const Dri
   return out;
 }
 
-std::map<std::string, WaysBack> ways_back(const std::vector<HostScan>& scans, const Intents& intents, const std::vector<std::string>& units) {
-  std::map<std::string, WaysBack> out;
+std::map<std::string, Readiness> ways_back(const std::vector<HostScan>& scans, const Intents& intents, const std::vector<std::string>& units) {
+  std::map<std::string, Readiness> out;
   for (const auto& unit : units) {
-    auto& count = out[unit];
-    for (const auto& s : scans) {
-      if (!find(intents, unit, s.host->name)) continue;
-      if (!s.report) {
-        ++count.unknown;
-        continue;
-      }
-      for (const auto& u : s.report->units) {
-        if (u.unit != unit) continue;
-        if (!u.way_back) ++count.none;
-        else if (!u.way_back_intact) ++count.damaged;
-        else ++count.ready, ++count.to[u.way_back->version];
-      }
-    }
+    std::vector<HostLook> looks;
+    for (const auto& s : scans)
+      if (find(intents, unit, s.host->name)) looks.push_back(way_back_of(s, unit));
+    out[unit] = readiness(looks);
   }
-  return out;
-}
-
-std::string WaysBack::text() const {
-  std::vector<std::string> versions;
-  for (const auto& [version, hosts] : to) versions.push_back(to.size() == 1 ? version : fmt::format("{} ({})", version, hosts));
-  std::string out = fmt::format("{} of {} hosts can go back now", ready, of());
-  if (!versions.empty()) out += ", to " + join(versions, " and ");
-  if (damaged > 0) out += fmt::format("; {} damaged", damaged);
-  if (none > 0) out += fmt::format("; {} have nothing to go back to", none);
-  if (unknown > 0) out += fmt::format("; {} did not answer", unknown);
   return out;
 }
 

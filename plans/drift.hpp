@@ -10,6 +10,7 @@
 #include "manifests/shared/scan_messages.hpp"
 #include "plans/drift_intent.hpp"
 #include "plans/fleet.hpp"
+#include "plans/readiness.hpp"
 
 namespace ripcord {
 
@@ -66,15 +67,9 @@ inline constexpr Millis kClockOff{30000};
 // In order of host, unit, kind, path.
 std::vector<DriftItem> judge_drift(const std::vector<HostScan>& scans, const DriftInput& in);
 
-// Could the rip cord be pulled now? By unit, of the hosts that were asked about it; the way back is compared by every scan, and
-// re-hashed by a full one.
-struct WaysBack {
-  std::size_t ready = 0, damaged = 0, none = 0, unknown = 0;  // none: nothing to go back to; unknown: no answer
-  std::map<std::string, std::size_t> to;                      // version -> hosts that are ready for it
-  std::size_t of() const { return ready + damaged + none + unknown; }
-  std::string text() const;                                   // "11 of 12 hosts can go back now, to 1.0"
-};
-std::map<std::string, WaysBack> ways_back(const std::vector<HostScan>& scans, const Intents& intents, const std::vector<std::string>& units);
+// Could the rip cord be pulled now? By unit, of the hosts that were asked about it: what `doctor` and `hosts` say, out of a scan,
+// which compares the way back as it does the rest.
+std::map<std::string, Readiness> ways_back(const std::vector<HostScan>& scans, const Intents& intents, const std::vector<std::string>& units);
 
 std::vector<Accepted> fold_accepted(const std::vector<LedgerEntry>& entries);
 // 9 > 4 > 2 > 0. `items` as shown; a host that did not answer counts whatever is shown.

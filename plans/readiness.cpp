@@ -81,6 +81,10 @@ Readiness readiness(const std::vector<HostLook>& looks, int width) {
   return out;
 }
 
+std::size_t Readiness::count(BackState state) const {
+  return static_cast<std::size_t>(std::count_if(hosts.begin(), hosts.end(), [&](const HostReadiness& h) { return h.state == state; }));
+}
+
 std::string Readiness::text() const {
   if (of == 0) return "no host has a release to go back to";
   std::string where;
@@ -89,8 +93,12 @@ std::string Readiness::text() const {
     where += to.size() == 1 ? version : fmt::format("{} ({})", version, count);
   }
   auto seconds = Millis((takes.count() + 999) / 1000 * 1000);  // it is a guess: no more digits than that
-  return fmt::format("{} of {} hosts can go back now{}{}", ready, of, where.empty() ? "" : ", to " + where,
-                     ready > 0 ? ", in about " + format_duration(seconds) : "");
+  auto out = fmt::format("{} of {} hosts can go back now{}{}", ready, of, where.empty() ? "" : ", to " + where,
+                         ready > 0 ? ", in about " + format_duration(seconds) : "");
+  if (auto n = count(BackState::damaged)) out += fmt::format("; {} damaged", n);
+  if (auto n = count(BackState::missing)) out += fmt::format("; {} missing it", n);
+  if (auto n = count(BackState::unknown)) out += fmt::format("; {} did not answer", n);
+  return out;
 }
 
 Task<std::vector<HostLook>> look_back_at(Loop& loop, HostPorts& ports, std::vector<const Host*> hosts, UnitRef unit, Verify how, std::size_t width) {

@@ -1,5 +1,5 @@
-// Readiness: could the fleet go back now? Counted from looks with the way back verified (HostPort::look_back); pure, so that drift
-// scans, `doctor --rollback` and `hosts` say the same.
+// Readiness: could the fleet go back now? Counted from looks with the way back verified (HostPort::look_back, or what a drift scan
+// told); pure, so that drift scans, `doctor --rollback` and `hosts` say the same.
 #pragma once
 #include <map>
 #include <string>
@@ -16,6 +16,7 @@ enum class BackState {
   none,         // nothing to go back to: what runs was not brought by a rollout, or was brought back already
   unknown,      // the host did not answer
 };
+inline constexpr BackState kBackStates[] = {BackState::ready, BackState::damaged, BackState::missing, BackState::none, BackState::unknown};
 std::string_view to_text(BackState state);
 
 struct HostReadiness {
@@ -32,7 +33,8 @@ struct Readiness {
   std::map<std::string, std::size_t> to;  // version -> hosts that are ready
   Millis takes{0};                   // all of them, `width` at once
   Exit exit = Exit::done;            // mixed: some way back is damaged or missing; unreachable: some host did not answer
-  std::string text() const;          // "11 of 12 hosts can go back now, to 1.0, in about 4s"
+  std::size_t count(BackState state) const;
+  std::string text() const;          // "11 of 12 hosts can go back now, to 1.0, in about 4s; 1 damaged"
 };
 Readiness readiness(const std::vector<HostLook>& looks, int width = 64);
 

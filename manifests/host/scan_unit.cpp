@@ -9,6 +9,7 @@
 #include "core/base/text.hpp"
 #include "manifests/host/bring_up.hpp"
 #include "manifests/host/placed.hpp"
+#include "manifests/host/return_path.hpp"
 #include "manifests/host/running.hpp"
 #include "manifests/host/scan.hpp"
 #include "manifests/host/traces.hpp"
@@ -44,12 +45,7 @@ class UnitLook {
         if (!context_error_.empty()) find("record", ".", context_error_, unit_.metadata_of(out_.intended->folder()));
       }
     }
-    out_.way_back = history_.way_back(out_.intended);
-    if (out_.way_back) {
-      auto before = out_.findings.size() + out_.more;
-      if (auto release = load(*out_.way_back, true)) check_tree(*release, true);
-      out_.way_back_intact = out_.findings.size() + out_.more == before;
-    }
+    check_way_back(current);
     return std::move(out_);
   }
 
@@ -101,17 +97,44 @@ class UnitLook {
     find("current", unit_.current, fmt::format("expected {}, found {}", expected, found), unit_.current);
   }
 
+  // As the rip cord sees it. With the link moved by hand it would go nowhere; the release that it goes to once the link is right
+  // is compared all the same.
+  void check_way_back(const CurrentLink& current) {
+    auto path = return_path(history_, current);
+    if (!journal_readable_) return void(out_.back_state = "damaged");  // nothing goes anywhere before that is put right
+    out_.way_back = path.exists ? path.to : history_.way_back(out_.intended);
+    out_.back_state = path.exists ? "verified" : "none";
+    if (!out_.way_back) return;
+    auto before = out_.findings.size() + out_.more;
+    auto release = load(*out_.way_back, true);
+    if (release) check_tree(*release, true), check_actions(*release);
+    if (!path.exists) return;
+    out_.back_ms = brought_up_in_ms(records_, history_, *path.to);
+    if (!release) out_.back_state = load_error_ == "missing_release" ? "missing" : "damaged";
+    else if (out_.findings.size() + out_.more != before) out_.back_state = "damaged";
+  }
+
+  void check_actions(const StoredRelease& release) {  // going back restarts it by its own sealed actions
+    try {
+      load_spec(unit_, release.id.folder());
+    } catch (const HostFailure& e) {
+      find("way_back", ".", e.what(), unit_.metadata_of(release.id.folder()));
+    }
+  }
+
   std::optional<StoredRelease> load(const ReleaseId& id, bool way_back) {
     auto folder = unit_.release(id.folder());
     auto kind = [&](const char* name) { return way_back ? "way_back" : name; };
     try {
       struct stat st {};
       if (::lstat(folder.c_str(), &st) != 0) {
+        load_error_ = "missing_release";
         find(kind("missing"), ".", fmt::format("the release's folder '{}' is gone", folder), folder);
         return std::nullopt;
       }
       return require_release(unit_, id);
     } catch (const HostFailure& e) {
+      load_error_ = e.code();
       find(kind("record"), ".", e.what(), unit_.metadata_of(id.folder()));
       return std::nullopt;
     }
@@ -219,7 +242,7 @@ class UnitLook {
   UnitHistory history_;
   bool journal_readable_ = true;
   std::optional<ReleaseContext> context_;
-  std::string context_error_;
+  std::string context_error_, load_error_;
 };
 
 std::int64_t journal_size(const UnitLayout& unit) {

@@ -29,7 +29,8 @@ static void fields(auto& f, Of<UnitScan> auto& u) {
   f.maybe("intended", u.intended);
   f.maybe("running", u.running);
   f.maybe("way_back", u.way_back);
-  f.maybe("way_back_intact", u.way_back_intact, false);
+  f.maybe("back_state", u.back_state);
+  f.maybe("back_ms", u.back_ms, 0);
   f.maybe("in_motion", u.in_motion, false);
   f.maybe("findings", u.findings);
   f.maybe("more", u.more, 0u);

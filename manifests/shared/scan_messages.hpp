@@ -32,8 +32,9 @@ struct UnitScan {
   std::string link_target;
   std::optional<ReleaseId> intended;  // by the journal
   std::optional<ReleaseId> running;   // what `current` names, when it is a release
-  std::optional<ReleaseId> way_back;  // what `rollback` returns to
-  bool way_back_intact = false;
+  std::optional<ReleaseId> way_back;  // compared as well: what `rollback` returns to, or would if `current` were where it should be
+  std::string back_state;             // could it go there now: "verified", "damaged", "missing", "none", as in an Observation
+  std::int64_t back_ms = 0;           // about how long that would take; 0: not known
   bool in_motion = false;             // an operation is open, or the journal grew meanwhile
   std::vector<DriftFinding> findings;
   std::uint64_t more = 0;             // findings beyond the first kMaxScanFindings

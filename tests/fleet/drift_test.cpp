@@ -33,7 +33,7 @@ WebUnit web(const std::string& version, const std::string& more = "") {
 }
 
 struct DriftFleet : FleetRun {
-  explicit DriftFleet(int hosts) : FleetRun({.hosts = hosts}) {
+  explicit DriftFleet(int how_many) : FleetRun({.hosts = how_many}) {
     for (const char* version : {"1.0", "1.1"}) {
       write_unit(version, web(version));
       fs::create_symlink("a", folder() + "/" + version + "/code/lib/link");
@@ -254,7 +254,7 @@ TEST_CASE("one scan at a time; options that make no sense are refused; what pers
     CHECK(r.exit == 7);
     CHECK(r.output.find("another drift scan of fleet 'test' is still running: process 7 of bob on ops-2") != std::string::npos);
   }
-  CHECK(fleet.ripcord({"drift", "--splay", "20ms", "--max-rate", "1MiB", "--threads", "2", "--normal-priority", "--full"}).exit == 0);
+  CHECK(fleet.ripcord({"drift", "--splay", "20ms", "--max-rate", "64MiB", "--threads", "2", "--normal-priority", "--full"}).exit == 0);
   CHECK(fleet.ripcord({"drift", "--splay", "soon"}).exit == 64);
   CHECK(fleet.ripcord({"drift", "--max-rate", "fast"}).exit == 64);
   CHECK(fleet.ripcord({"drift", "--persist", "3/2"}).exit == 64);
@@ -299,7 +299,9 @@ TEST_CASE("drift repair brings hosts back as a rollout would, keeps what was edi
   ::unlink((old + "/lib/b").c_str());
   auto said = fleet.ripcord({"drift"}).output;
   INFO(said);
-  CHECK(said.find("web: 2 of 3 hosts can go back now, to 1.0; 1 damaged") != said.npos);
+  CHECK(said.find("web: 2 of 3 hosts can go back now, to 1.0, in about ") != said.npos);
+  CHECK(said.find("; 1 damaged\n") != said.npos);
+  CHECK(fleet.ripcord({"doctor", "--rollback"}).output.find("2 of 3 hosts can go back now, to 1.0, in about ") != std::string::npos);  // the same words
 
   CHECK(fleet.ripcord({"drift", "repair"}).exit == 8);  // nobody said yes
   CHECK(fleet.ripcord({"drift", "repair", "h7", "-y"}).exit == 8);

@@ -77,7 +77,7 @@ TEST_CASE("an untouched unit has no finding, and a scan writes nothing to it", "
     CHECK(s.intended == h.second);
     CHECK(s.running == h.second);
     CHECK(s.way_back == h.first);
-    CHECK(s.way_back_intact);
+    CHECK(s.back_state == "verified");
     CHECK_FALSE(s.in_motion);
     CHECK(s.files > 8);
   }
@@ -148,10 +148,26 @@ TEST_CASE("files: every way to tamper with them has its name, in both modes", "[
     put(h.unit().release(h.first.folder()) + "/lib/a", "x");
     auto s = h.look(full);
     CHECK(ScanHost::text(s) == "way_back lib/a");
-    CHECK_FALSE(s.way_back_intact);
+    CHECK(s.back_state == "damaged");
     CHECK(s.findings.at(0).detail == h.first.folder() + ": changed: expected 7 bytes, found 1");
     std::filesystem::remove_all(h.unit().release(h.first.folder()));
-    CHECK(h.found(full) == "way_back .");
+    s = h.look(full);
+    CHECK(ScanHost::text(s) == "way_back .");
+    CHECK(s.back_state == "missing");
+  }
+  SECTION("the way back's actions") {
+    put(h.unit().metadata_of(h.first.folder()) + "/manifest", "nonsense");
+    auto s = h.look(full);
+    CHECK(ScanHost::text(s) == "way_back .");
+    CHECK(s.back_state == "damaged");
+  }
+  SECTION("the way back, with the link moved by hand: found, and nothing would go there") {
+    put(h.unit().release(h.first.folder()) + "/lib/a", "x");
+    ::unlink(h.unit().current.c_str());
+    REQUIRE(::symlink(UnitLayout::link_target(h.first.folder()).c_str(), h.unit().current.c_str()) == 0);
+    auto s = h.look(full);
+    CHECK(ScanHost::text(s) == "current " + h.unit().current + "\nway_back lib/a");
+    CHECK(s.back_state == "none");
   }
   SECTION("the whole release") {
     std::filesystem::remove_all(h.unit().release(h.second.folder()));

@@ -260,6 +260,25 @@ TEST_CASE("a host that did not answer is never clean, and a wrong host key is wo
   CHECK(drift_exit(w.scans, w.judge()) == Exit::integrity);
 }
 
+TEST_CASE("ways back: what the scan told is counted as doctor and hosts count it", "[drift]") {
+  World w;
+  w.judge();
+  for (int i = 1; i <= 2; ++i) w.unit(i).back_state = "verified", w.unit(i).way_back = release("1.0"), w.unit(i).back_ms = 1200;
+  w.unit(3).back_state = "verified";  // it came from nothing
+  auto says = [&] { return ways_back(w.scans, w.after, {"web"}).at("web").text(); };
+  CHECK(says() == "3 of 3 hosts can go back now, to 1.0 (2), nothing (1), in about 2s");
+  w.unit(1).back_state = "damaged";
+  w.unit(2).back_state = "missing";
+  w.scans[2].report.reset();
+  CHECK(says() == "0 of 3 hosts can go back now; 1 damaged; 1 missing it; 1 did not answer");
+  w.unit(1).back_state = "none";
+  auto ways = ways_back(w.scans, w.after, {"web"}).at("web");
+  CHECK(ways.of == 2);
+  CHECK(ways.count(BackState::none) == 1);
+  w.after["web"].erase("h2");  // not asked about it
+  CHECK(ways_back(w.scans, w.after, {"web"}).at("web").hosts.size() == 2);
+}
+
 TEST_CASE("memory: since when, k of n, new, gone, and a journal that went back", "[drift]") {
   World w;
   TempDir dir;

@@ -326,7 +326,7 @@ TEST_CASE("readiness counts what can go back now", "[cord]") {
   fleet.looks.back().look.reset();
   fleet.looks.back().fault = "connection timed out";
   auto r = readiness(fleet.looks);
-  CHECK(r.text() == "3 of 5 hosts can go back now, to 1.0 (2), nothing (1), in about 3s");
+  CHECK(r.text() == "3 of 5 hosts can go back now, to 1.0 (2), nothing (1), in about 3s; 1 damaged; 1 did not answer");
   CHECK(r.hosts[3].why == "'bin/server' changed expected a, found b");
   CHECK(r.hosts[5].why == "connection timed out");
   CHECK(r.exit == Exit::mixed);
