@@ -254,6 +254,7 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward =
     ActivateReply reply;
     reply.state = state_of(*known, host);
     reply.healthy = known->state.phase == OpPhase::confirmed;
+    if (reply.healthy && known == history.newest() && is_drained(unit)) reply.state.detail = clean_up(host, unit, lock);  // tried once more
     return reply;
   }
   if (const Operation* open = history.open()) {
