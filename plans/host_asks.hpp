@@ -28,6 +28,23 @@ Task<std::string> ask_until(const StepContext& c, Elapsed until, Ask& ask) {
   }
 }
 
+// What the host is asked to do: forward from c.plan.from to c.plan.to, armed, or back from there.
+ActivateRequest request_for(const StepContext& c, bool forward);
+
+// One operation, which a host does once however often it is asked: armed ones are not asked for like this.
+struct AskActivate {
+  const StepContext& c;
+  ActivateRequest request;
+  Millis within;
+  ActivateReply reply;
+  int times = 0;  // asked
+  Task<> operator()() {
+    ++times;
+    ActivateRequest copy = request;
+    std::function<void(std::string)> on_step = c.on_step;
+    reply = co_await c.port.activate(std::move(copy), within, std::move(on_step));
+  }
+};
 struct AskState {
   const StepContext& c;
   OpState state;

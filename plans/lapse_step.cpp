@@ -2,7 +2,8 @@
 // one look tells whether it did so by itself: a helper that starts would do an overdue way back itself, so what counts is when.
 #include <fmt/format.h>
 
-#include "plans/host_steps.hpp"
+#include "plans/host_asks.hpp"
+#include "plans/step_results.hpp"
 
 namespace ripcord {
 namespace {
@@ -12,11 +13,20 @@ constexpr Millis kUntouched{1500};  // and nobody has asked for so long since
 constexpr Millis kPause{1000};
 constexpr int kLooks = 60;          // health of the old release may take as long as it takes
 
-StepResult of(const StepContext& c, std::string_view kind, std::string reason) {
-  StepResult r;
-  r.entry = {{"kind", kind}, {"host", c.plan.name}, {"op", c.op}, {"rehearsal", true}, {"from", c.plan.from->manifest.hex()}, {"to", c.plan.to.manifest.hex()}};
-  if (!reason.empty()) r.entry["reason"] = std::move(reason);
+// Every entry of a drill names the pair whose way back it is about.
+StepResult with_pair(const StepContext& c, StepResult r) {
+  if (r.entry.empty()) return r;
+  r.entry["rehearsal"] = true;
+  r.entry["from"] = c.plan.from->manifest.hex();
+  r.entry["to"] = c.plan.to.manifest.hex();
   return r;
+}
+
+ActivateRequest not_to_be_confirmed(const StepContext& c) {
+  ActivateRequest request = request_for(c, true);
+  request.confirm_within_ms = c.spec.lapse_within.count();
+  request.demand_strong = false;  // the drill tells what the switch is worth, weak or strong
+  return request;
 }
 
 }  // namespace
@@ -24,43 +34,18 @@ StepResult of(const StepContext& c, std::string_view kind, std::string reason) {
 Task<StepResult> lapse_step(StepContext c, bool under_way) {
   const Elapsed begun = c.clock.elapsed();
   if (!under_way) {
+    std::optional<LinkError> link;
     std::optional<HostRefusal> refusal;
-    bool ours = false;
-    std::string why;
+    AskActivate forward{c, not_to_be_confirmed(c), c.spec.lapse_within + kPromised, {}};
     try {
-      ActivateRequest request;
-      request.unit = c.spec.unit_ref();
-      request.op = c.op;
-      request.rollout = c.plan.journalled_as.empty() ? c.spec.id : c.plan.journalled_as;
-      request.from = c.plan.from;
-      request.to = c.plan.to;
-      request.epoch = c.epoch;
-      request.holder = c.holder;
-      request.ledger_id = c.ledger_id;
-      request.who = c.spec.who;
-      request.why = c.spec.why;
-      request.confirm_within_ms = c.spec.lapse_within.count();
-      std::function<void(std::string)> on_step = c.on_step;
-      (void)co_await c.port.activate(std::move(request), c.spec.lapse_within + kPromised, std::move(on_step));
+      co_await forward();
     } catch (const LinkError& e) {
-      ours = e.fault() == LinkFault::ours;
-      why = e.message();  // what the host did its journal tells, later
+      link = e;  // what the host did its journal tells, later
     } catch (const HostRefusal& e) {
       refusal = e;
     }
-    if (ours) co_return StepResult{{}, true, false, why};
-    if (refusal && refusal->code() == "fenced") co_return StepResult{{}, false, true, refusal->message()};
-    if (refusal && refusal->code() == "halted") {
-      StepResult r = of(c, "host.staged", refusal->message());
-      r.halted = true;
-      r.why = c.plan.name + ": " + refusal->message();
-      co_return r;
-    }
-    if (refusal) {
-      StepResult r = of(c, "host.failed", refusal->message());
-      r.entry["switched"] = false;
-      co_return r;
-    }
+    if (auto stop = not_the_host(link, refusal)) co_return *stop;
+    if (refusal) co_return with_pair(c, nothing_changed(c, "activate", std::nullopt, refusal));
   }
   c.port.hang_up();
   co_await sleep_until(c.clock, begun + c.spec.lapse_within + kPromised + kUntouched);
@@ -79,29 +64,28 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
     } catch (const HostRefusal& e) {
       silence = e.message();
     }
-    if (ours) co_return StepResult{{}, true, false, silence};
+    if (ours) co_return our_fault(silence);
     if (look) {
       const auto& o = look->unit;
-      if (mine.phase == OpPhase::none) co_return of(c, "host.staged", "the operation never reached the host");
-      if (!o.last_op || o.last_op->op != c.op) co_return of(c, "host.stuck", "another operation came after that of the drill");
+      if (mine.phase == OpPhase::none) co_return with_pair(c, not_begun(c, "the operation never reached the host"));
+      if (!o.last_op || o.last_op->op != c.op) co_return with_pair(c, stuck(c, "another operation came after that of the drill"));
       const auto phase = o.last_op->phase;
       if (!by_itself) by_itself = look->hello.wall_ms - o.last_op->at_ms >= kUntouched.count() / 2;
       bool on_its_way = phase == OpPhase::activated || phase == OpPhase::intent || phase == OpPhase::reverting;
       bool back = phase == OpPhase::reverted && o.running == c.plan.from && o.tree_state == "verified" && o.process_ok;
-      if (back && !*by_itself) co_return of(c, "host.stuck", "it went back only when it was asked: its dead-man switch did not act");
+      if (back && !*by_itself) co_return with_pair(c, stuck(c, "it went back only when it was asked: its dead-man switch did not act"));
       if (back) {
-        StepResult r = of(c, "host.lapsed", "");
+        StepResult r{.entry = host_entry(c, "host.lapsed")};
         r.entry["detail"] = o.last_op->detail;
-        co_return r;
+        co_return with_pair(c, std::move(r));
       }
       if (!on_its_way)
-        co_return of(c, "host.stuck", fmt::format("nobody confirmed, and its journal says {}{}", to_text(phase),
-                                                  o.last_op->detail.empty() ? "" : ": " + o.last_op->detail));
+        co_return with_pair(c, stuck(c, fmt::format("nobody confirmed, and its journal says {}{}", to_text(phase),
+                                                 o.last_op->detail.empty() ? "" : ": " + o.last_op->detail)));
     }
     if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kPause);
   }
-  StepResult r = of(c, silence.empty() ? "host.stuck" : "host.unknown", silence.empty() ? "it has not gone back by itself" : silence);
-  co_return r;
+  co_return with_pair(c, silence.empty() ? stuck(c, "it has not gone back by itself") : unknown(c, silence));
 }
 
 }  // namespace ripcord

@@ -1,7 +1,7 @@
 // The way back of a rehearsal on one host, with a full look before and after: what was only inferred proves nothing.
 #include <fmt/format.h>
 
-#include "plans/host_steps.hpp"
+#include "plans/step_results.hpp"
 
 namespace ripcord {
 namespace {
@@ -44,9 +44,8 @@ Task<Seen> look(const StepContext& c) {
   co_return seen;
 }
 
-StepResult of(const StepContext& c, std::string_view kind, std::string reason) {
-  StepResult r;
-  r.entry = {{"kind", kind}, {"host", c.plan.name}, {"op", c.op}, {"reason", std::move(reason)}, {"failed_step", "rehearsal"}};
+StepResult at_rehearsal(StepResult r) {
+  r.entry["failed_step"] = "rehearsal";
   return r;
 }
 
@@ -63,7 +62,7 @@ StepResult marked(const StepContext& c, StepResult r) {
 // A drill that found a way back which does not work: a live host is not left there.
 Task<StepResult> found_out(StepContext c, StepResult stuck) {
   Seen seen = co_await look(c);
-  if (seen.ours) co_return StepResult{{}, true, false, seen.silence};
+  if (seen.ours) co_return our_fault(seen.silence);
   StepResult r = marked(c, stuck);
   if (seen.running == c.plan.from) {
     r.entry["kind"] = "host.returned";
@@ -81,13 +80,11 @@ Task<StepResult> found_out(StepContext c, StepResult stuck) {
 
 Task<StepResult> walk_back_step(StepContext c) {
   Seen before = co_await look(c);
-  if (before.ours) co_return StepResult{{}, true, false, before.silence};
-  if (!before.silence.empty()) co_return marked(c, of(c, "host.unknown", "before going back: " + before.silence));
+  if (before.ours) co_return our_fault(before.silence);
+  if (!before.silence.empty()) co_return marked(c, at_rehearsal(unknown(c, "before going back: " + before.silence)));
   // Already back: a walk that was cut short goes on.
   if (before.running == c.plan.to && !before.trouble.empty()) {
-    StepResult r = of(c, "host.failed", fmt::format("confirmed on {}, and now {}", c.plan.to.version, before.trouble));
-    r.entry["switched"] = true;
-    co_return r;
+    co_return failed(c, "rehearsal", fmt::format("confirmed on {}, and now {}", c.plan.to.version, before.trouble), true);
   }
   StepContext copy = c;
   StepResult back = co_await go_back_step(std::move(copy));
@@ -95,15 +92,15 @@ Task<StepResult> walk_back_step(StepContext c) {
   if (back.entry.empty() || back.entry.at("kind") != "host.returned") co_return marked(c, std::move(back));
 
   Seen after = co_await look(c);
-  if (after.ours) co_return StepResult{{}, true, false, after.silence};
-  if (!after.silence.empty()) co_return marked(c, of(c, "host.unknown", "after going back: " + after.silence));
+  if (after.ours) co_return our_fault(after.silence);
+  if (!after.silence.empty()) co_return marked(c, at_rehearsal(unknown(c, "after going back: " + after.silence)));
   if (after.running != c.plan.from && after.trouble.empty())
     after.trouble = fmt::format("'current' names {}", after.running ? after.running->folder() : "no release");
   if (!after.trouble.empty() && !c.spec.drill.empty() && after.running == c.plan.from) {
     back.entry["reason"] = after.trouble;  // it is there, if not well: it comes forward again, to where it was well
     co_return marked(c, std::move(back));
   }
-  if (!after.trouble.empty()) co_return marked(c, of(c, "host.stuck", fmt::format("back on {}, but {}", c.plan.from->version, after.trouble)));
+  if (!after.trouble.empty()) co_return marked(c, at_rehearsal(stuck(c, fmt::format("back on {}, but {}", c.plan.from->version, after.trouble))));
   back.entry["verified"] = c.plan.from->tree.hex();
   co_return marked(c, std::move(back));
 }

@@ -41,9 +41,40 @@ TEST_CASE("past a point of no return a failure pauses, and the host stays where 
   Past w(6);
   w.hosts->host("web-002").faults.way_back_broken = true;  // the step that is not armed fails its health check
   CHECK(w.run(false).exit == Exit::waiting);
-  CHECK(w.state().pause_why == "1 host failed (web-002: health failed); on_failure is pause");
+  CHECK(w.state().pause_why == "1 host failed (web-002: health failed: 500); on_failure is pause");
   CHECK(w.hosts->host("web-002").running->version == "2.0");
+  CHECK(w.state().hosts()[1].switched);
+}
 
+TEST_CASE("past a point of no return a host that cannot be undrained pauses the rollout; resume tries it again") {
+  Past w(6);
+  w.hosts->host("web-001").faults.undrain_fails = 2;
+  CHECK(w.run(false).exit == Exit::waiting);
+  CHECK(w.state().pause_why == "web-001 runs 2.0 and is not back in service: undrain: the balancer says no; `resume` tries again");
+  CHECK(w.running("2.0") == 1);
+  CHECK(w.run(true).exit == Exit::waiting);
+  CHECK(w.state().drained.contains(0));
+  CHECK(w.running("2.0") == 1);
+  CHECK(w.run(true).exit == Exit::done);
+  CHECK(w.running("2.0") == 6);
+}
+
+TEST_CASE("past a point of no return no strong dead-man switch is demanded: none is armed") {
+  Past w(3);
+  w.spec.demand_strong_deadman = true;
+  CHECK(w.run(false).exit == Exit::done);
+}
+
+TEST_CASE("past a point of no return a host whose answer was lost is asked what it did, also when it is halted meanwhile") {
+  Past w(6);
+  auto& host = w.hosts->host("web-001");
+  host.faults.lose_activate_reply = true;
+  auto halt_once_switched = [&](Engine&) {
+    if (host.running->version == "2.0" && !host.halted) host.halted = Halt{"h-1", "bob", "desk", "look", w.clock.wall().ms};
+  };
+  w.run(false, -1, halt_once_switched);
+  CHECK(w.state().hosts()[0].phase == HostPhase::confirmed);
+  CHECK(host.switches.size() == 1);
 }
 
 TEST_CASE("past a point of no return an abort ends with every switched host named") {

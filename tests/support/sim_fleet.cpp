@@ -65,7 +65,10 @@ class SimPort : public HostPort {
   Task<ActivateReply> activate(ActivateRequest a, Millis within, std::function<void(std::string)> on_step) override {
     co_await travel();
     fence_check(a.epoch, a.holder);
-    if (a.forward && a.confirm_within_ms < 0) a.forward = false;  // past a point of no return
+    const bool onward = a.forward && a.confirm_within_ms < 0;  // past a point of no return
+    if (onward && a.demand_strong) throw HostRefusal({"weak_deadman", "nothing is armed, and a strong dead-man switch is demanded", ""});
+    if (onward && h_.halted) throw HostRefusal({"halted", "this host is " + h_.halted->text(), ""});  // also what it knows already
+    if (onward) a.forward = false;
     ActivateReply r;
     if (auto known = h_.ops.find(a.op); known != h_.ops.end()) {  // asked twice: never done twice
       r.state = known->second;
@@ -104,7 +107,7 @@ class SimPort : public HostPort {
     if (a.forward) h_.arm(a.op, (clock_.elapsed() + Millis(a.confirm_within_ms)).us);
     if (a.forward && h_.faults.dies_after_switch) h_.cut = true;
     if (on_step) on_step("activated");
-    if (a.forward && h_.faults.lose_activate_reply) {
+    if ((a.forward || onward) && h_.faults.lose_activate_reply) {
       h_.faults.lose_activate_reply = false;
       co_await sleep_until(clock_, clock_.elapsed() + std::min(within, Millis(20000)));
       throw LinkError(LinkFault::unreachable, "silent", "the host fell silent");
@@ -112,6 +115,7 @@ class SimPort : public HostPort {
     co_await travel();
     r.state = h_.ops.at(a.op);
     r.switched = moves;
+    if (onward) note_drained(r.state);
     r.healthy = !(a.forward ? h_.faults.unhealthy : h_.faults.way_back_broken);
     if (!r.healthy) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
     co_return r;
@@ -155,7 +159,7 @@ class SimPort : public HostPort {
       throw LinkError(LinkFault::unreachable, "closed", "the session broke");
     }
     OpState said = s;
-    if (h_.faults.undrain_fails > 0 && s.phase == OpPhase::confirmed) --h_.faults.undrain_fails, said.detail = "undrain: the balancer says no";
+    note_drained(said);
     co_return said;
   }
 
@@ -211,6 +215,10 @@ class SimPort : public HostPort {
     h_.epoch = epoch;
     h_.holder = holder;
     if (h_.witness) h_.witness->on_accepted(h_, epoch, holder);
+  }
+
+  void note_drained(OpState& said) {
+    if (h_.faults.undrain_fails > 0 && said.phase == OpPhase::confirmed) --h_.faults.undrain_fails, said.detail = "undrain: the balancer says no";
   }
 
   void end_pending() {
