@@ -59,6 +59,7 @@ class Adopt : public Command {
       for (const auto& h : c.fleet().hosts) hosts.push_back(&h);
     refuse_open_rollouts(c, unit_, hosts);
     auto looks = look_for_unit(c, hosts, unit_, Verify::none, false);
+    refuse_unknown_unit(c, unit_, looks);
 
     std::vector<Adopted> lines;
     std::set<std::string> from;

@@ -118,6 +118,7 @@ Exit repair_drift(Context& c, const DriftOptions& options, const std::vector<std
       throw Error(fmt::format("nothing that can be repaired is called {}", escape_terminal(join(which, ", "))),
                   fmt::format("`{}` prints findings with their ids", c.command("drift")), Exit::refused);
     report_drift(c, scan, options);
+    if (scan.exit == Exit::done) c.out().note("nothing to repair: every host is what the ledger says");
     return scan.exit;
   }
   std::vector<std::string> words;

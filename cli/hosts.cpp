@@ -20,11 +20,15 @@ class Hosts : public Command {
     auto units = unit_ ? std::vector<std::string>{*unit_} : c.store().units();
     if (units.empty()) units.push_back("");
     std::vector<std::vector<HostLook>> looks;
-    for (const auto& unit : units) looks.push_back(look_for_unit(c, hosts, unit, Verify::quick, false));
     std::vector<Readiness> ways;
-    for (const auto& unit : units)
-      if (!unit.empty())
-        ways.push_back(readiness(c.wait(look_back_at(c.loop(), c.ports(), hosts, unit_ref(c, unit), Verify::quick, kLookWidth))));
+    for (const auto& unit : units) {
+      looks.push_back(looks.empty() ? look_for_unit(c, hosts, unit, Verify::quick, false)
+                                    : again(looks.back(), [&](auto who) { return look_for_unit(c, who, unit, Verify::quick, false); }));
+      if (unit.empty()) continue;
+      ways.push_back(readiness(again(looks.back(), [&](auto who) {
+        return c.wait(look_back_at(c.loop(), c.ports(), who, unit_ref(c, unit), Verify::quick, kLookWidth));
+      })));
+    }
 
     auto& out = c.out();
     std::vector<std::string> heads{"HOST", "DATACENTER"};
@@ -79,6 +83,20 @@ class Hosts : public Command {
   }
 
  private:
+  // A host that was silent is not asked again for the next question: everybody would wait for it once more.
+  template <class Ask>
+  static std::vector<HostLook> again(const std::vector<HostLook>& before, Ask ask) {
+    std::vector<const Host*> who;
+    for (const auto& l : before)
+      if (l.look) who.push_back(l.host);
+    std::vector<HostLook> out = before;
+    auto answers = ask(who);
+    auto answer = answers.begin();
+    for (auto& l : out)
+      if (l.look) l = std::move(*answer++);
+    return out;
+  }
+
   std::optional<std::string> limit_, unit_;
 };
 

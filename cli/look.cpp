@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace ripcord::cli {
 
 std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {
@@ -23,6 +25,20 @@ UnitRef unit_ref(Context& c, const std::string& unit) {
 
 std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
   return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), unit_ref(c, unit), verify, process, kLookWidth));
+}
+
+bool knows_unit(Context& c, const std::string& unit) {
+  if (!c.store().versions(unit).empty()) return true;
+  auto entries = c.entries();
+  return std::any_of(entries.begin(), entries.end(), [&](const LedgerEntry& e) { return get_string_or(e.body, "unit", "") == unit; });
+}
+
+void refuse_unknown_unit(Context& c, const std::string& unit, const std::vector<HostLook>& looks) {
+  auto may_know = [](const HostLook& l) { return !l.look || l.look->unit.journal_seq > 0 || !l.look->unit.releases.empty(); };
+  if (std::any_of(looks.begin(), looks.end(), may_know) || knows_unit(c, unit)) return;
+  auto units = c.store().units();
+  throw Error(fmt::format("nobody knows a unit '{}': no host, not the ledger, and not the store here", escape_terminal(unit)),
+              (units.empty() ? "" : "units sealed here: " + join(units, ", ") + "; ") + "nothing was changed", Exit::refused);
 }
 
 Table::Cell running_cell(const Observation& seen) {

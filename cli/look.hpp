@@ -19,6 +19,11 @@ UnitRef unit_ref(Context& context, const std::string& unit);
 // Looks at hosts for one unit ("" : none, only to say hello).
 std::vector<HostLook> look_for_unit(Context& context, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process);
 
+// Whether the store or the ledger here has ever heard of it.
+bool knows_unit(Context& context, const std::string& unit);
+// Error(Exit::refused) when nobody knows the unit: neither the store nor the ledger, nor any of the hosts, which all answered.
+void refuse_unknown_unit(Context& context, const std::string& unit, const std::vector<HostLook>& looks);
+
 // "1.1", "nothing", "a folder, not a link", "1.1 (damaged)", "1.1 (not confirmed)".
 Table::Cell running_cell(const Observation& seen);
 json::object look_json(const HostLook& look);

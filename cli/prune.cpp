@@ -58,6 +58,7 @@ class Prune : public Command {
   }
 
   Exit run(Context& c) override {
+    if (!knows_unit(c, unit_)) refuse_unknown_unit(c, unit_, {});
     auto ref = unit_ref(c, unit_);
     PruneRequest rules;
     rules.unit = ref;

@@ -41,6 +41,7 @@ class Reconcile : public Command {
     std::vector<const Host*> hosts;
     for (const auto& h : c.fleet().hosts) hosts.push_back(&h);
     auto looks = look_for_unit(c, hosts, unit, Verify::none, false);
+    refuse_unknown_unit(c, unit, looks);
     std::int64_t epoch = 0;
     Exit exit = Exit::done;
     std::vector<HostLook> ours;

@@ -36,7 +36,7 @@ class Rollback : public Command {
   Exit run(Context& c) override {
     auto unit = find_unit(c);
     options_.who = c.who();
-    if (limit_) options_.limit = Selector::parse(*limit_);
+    if (limit_) options_.limit = limit_of_hosts();
     LedgerNearby ledger(c.loop(), c.clock(), c.ledger_opener(options_.ledger_patience), unit_, c.who(), c.machine());
     if (stage_) options_.only = hosts_of_stage(c, ledger);
     if (!at_once_) keep_to_plan(c);
@@ -85,6 +85,14 @@ class Rollback : public Command {
     for (const auto& h : fleet.hosts)
       if (carry.empty() || carry.contains(&h)) hosts_.push_back(&h);
     return unit;
+  }
+
+  // A typo here would fence every host, move none, and look like success.
+  Selector limit_of_hosts() const {
+    auto limit = Selector::parse(*limit_);
+    if (std::none_of(hosts_.begin(), hosts_.end(), [&](const Host* h) { return limit.matches(h->labels); }))
+      throw Error(fmt::format("--limit '{}' matches no host of unit '{}'", escape_terminal(*limit_), unit_), "nothing was touched", Exit::refused);
+    return limit;
   }
 
   // As wide as the plan's last stage allows. A plan that cannot be read does not hold the cord up.

@@ -65,10 +65,10 @@ void apply_output(const GlobalOptions& o, const CommandInfo& info, Output& out, 
     return;
   }
   auto near = did_you_mean(o.output, {"text", "json", "jsonl"});
+  std::string formats = info.format.empty() ? "formats are text, json and jsonl" : "formats are text, json, jsonl and " + info.format;
   throw Error(
       fmt::format("unknown output format '{}'{}", escape_terminal(o.output), near ? fmt::format(", did you mean '{}'?", *near) : ""),
-      info.writes_file ? "formats are text, json and jsonl; a file's name needs a '.' or a '/', as in './" + o.output + "'"
-                       : "formats are text, json and jsonl",
+      info.writes_file ? formats + "; a file's name needs a '.' or a '/', as in './" + o.output + "'" : formats,
       Exit::usage);
 }
 

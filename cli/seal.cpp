@@ -3,6 +3,7 @@
 #include "cli/command.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
+#include "core/base/files.hpp"
 #include "manifests/shared/seal.hpp"
 
 namespace ripcord::cli {
@@ -18,6 +19,8 @@ class Seal : public Command {
 
   Exit run(Context& c) override {
     if (!file_) file_ = c.output_file;
+    if (!exists(folder_))
+      throw Error(fmt::format("there is no folder '{}'", escape_terminal(folder_)), "FOLDER holds unit.yaml; nothing was sealed", Exit::invalid_file);
     auto sealed = seal_folder(c, folder_, how_);
     const auto& spec = sealed.manifest.spec;
     auto kept = c.store().sealed(sealed.digest);

@@ -300,11 +300,22 @@ class Cord {
                             {"rollout", closes},
                             {"outcome", all ? "rolled_back" : "needs_person"},
                             {"exit", static_cast<int>(all ? Exit::failed : result_.exit)},
+                            {"returned", back_from_it()},
+                            {"owed", to_json_array(result_.owed)},
                             {"why", "the rip cord was pulled" + (options_.why.empty() ? "" : ": " + options_.why)}};
         co_await sink_.append(std::move(closed));
       }
     }
     result_.ledger_written = at_.ledger.now() && sink_.in_ledger();
+  }
+
+  // Observed on what they ran before the rollout that was undone.
+  json::array back_from_it() const {
+    json::array names;
+    if (result_.undone_rollout.empty()) return names;
+    for (const auto& l : result_.lines)
+      if (l.selected && (l.result == Result::returned || l.result == Result::unchanged)) names.push_back(json::value(l.host));
+    return names;
   }
 
   RollbackPlace at_;

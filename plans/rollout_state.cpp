@@ -297,6 +297,19 @@ void RolloutState::apply(const LedgerEntry& entry) {
       if (s.in(HostPhase::waiting) > 0 && s.started) s.passed = s.baking = false, s.last_progress = time;
   } else if (kind == "rollout.ended" || kind == "drill.ended") {
     ended = time;
+    // The rip cord ends a rollout with what it saw; a host it did not reach may run either release.
+    for (const auto& name : get_strings_or_empty(b, "returned")) {
+      int i = index(name);
+      if (i < 0 || hosts_[static_cast<std::size_t>(i)].phase < HostPhase::activating) continue;
+      hosts_[static_cast<std::size_t>(i)].switched = false;
+      move(i, HostPhase::returned);
+    }
+    for (const auto& name : find_array(b, "returned") ? get_strings_or_empty(b, "owed") : std::vector<std::string>()) {
+      int i = index(name);
+      if (i < 0 || hosts_[static_cast<std::size_t>(i)].phase < HostPhase::activating) continue;
+      hosts_[static_cast<std::size_t>(i)].reason = "the rip cord did not reach it";
+      move(i, HostPhase::unknown);
+    }
     exit_code = static_cast<int>(get_int_or(b, "exit", 0));
     auto outcome = get_string(b, "outcome");
     ending = outcome == "completed"     ? Ending::completed

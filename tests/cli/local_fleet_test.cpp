@@ -50,6 +50,12 @@ TEST_CASE("the first day: init, plan, apply, again, a second version, a broken t
   CHECK(end.at("exit") == 0);
   CHECK(end.at("outcome") == "completed");
 
+  for (auto words : {std::vector<std::string>{"reconcile", "helo"}, {"adopt", "helo", "-m", "x"}}) {
+    auto nobody = demo.ripcord(words);
+    CHECK(nobody.exit == 8);
+    CHECK(nobody.output.find("nobody knows a unit 'helo'") != std::string::npos);
+  }
+
   auto again = demo.ripcord({"apply", "hello@1.0", "-y"});
   CHECK(again.exit == 0);
   CHECK(again.output == "nothing to do: 3 hosts run hello@1.0\n");

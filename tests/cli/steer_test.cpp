@@ -165,6 +165,21 @@ TEST_CASE("logs show kept output, escaped line by line") {
   CHECK(o.at("logs").as_array().at(0).as_object().at("failed_step") == "health");
 }
 
+TEST_CASE("after the rip cord the status says where hosts are, not where they were") {
+  Place place;
+  Story story(small_spec());
+  for (const char* host : {"web-01", "web-02"}) {
+    story.say("host.intent", {{"host", host}, {"op", "op"}, {"forward", true}});
+    story.say("host.confirmed", {{"host", host}});
+  }
+  story.say("rollout.ended", {{"outcome", "needs_person"}, {"exit", 4}, {"why", "the rip cord was pulled"}, {"returned", json::array{"web-01"}}, {"owed", json::array{"web-02"}}});
+  place.tell(story.entries());
+  auto said = place.on({"status"}).out;
+  INFO(said);
+  CHECK(said.find("web-01  returned") != said.npos);
+  CHECK(said.find("web-02  unknown: the rip cord did not reach it") != said.npos);
+}
+
 TEST_CASE("a finished rollout keeps its exit code in status") {
   Place place;
   Story story(small_spec());

@@ -51,6 +51,7 @@ TEST_CASE("mistyped words are exit 64 with what was meant") {
   CHECK(run({"resume", "a", "-m"}).exit == 64);
   CHECK(run({"status", "-o", "jsn"}).err ==
         "ripcord: error: unknown output format 'jsn', did you mean 'json'?\n  hint: formats are text, json and jsonl\n");
+  CHECK(run({"drift", "-o", "nagio"}).err.find("formats are text, json, jsonl and nagios") != std::string::npos);
   CHECK(run({"plan", "x", "-o", "jsn"}).err.find("a file's name needs a '.' or a '/', as in './jsn'") != std::string::npos);
   CHECK(run({"status", "--color", "blue"}).exit == 64);
   CHECK(run({"-o", "json", "aply"}).out ==
@@ -140,6 +141,24 @@ TEST_CASE("validate prints every mistake of every file, and exits 65") {
   auto o = parse_json_object(run({"-f", fleet, "validate", "-o", "json"}).out, "validate");
   CHECK(o.at("files").as_array().at(2).as_object().at("ok") == false);
   CHECK(run({"-f", fleet, "validate", dir.path() + "/none"}).exit == 65);
+}
+
+TEST_CASE("a name that nobody knows is refused with exit 8, not done to nobody with exit 0") {
+  TempDir dir;
+  auto demo = dir.path() + "/demo", fleet = demo + "/fleet.yaml";
+  REQUIRE(run({"init", demo}).exit == 0);
+  REQUIRE(run({"-f", fleet, "seal", demo + "/hello"}).exit == 0);
+  std::vector<std::vector<std::string>> commands{{"prune", "helo", "-y"}, {"rollback", "hello", "--limit", "web-9", "-y"}};
+  for (auto words : commands) {
+    words.insert(words.begin(), {"-f", fleet});
+    auto r = run(words);
+    INFO(words[2] << ": " << r.out << r.err);
+    CHECK(r.exit == 8);
+    CHECK(r.err.find(words[2] == "rollback" ? "--limit 'web-9' matches no host of unit 'hello'" : "nobody knows a unit 'helo'") != std::string::npos);
+  }
+  auto sealed = run({"-f", fleet, "seal", demo + "/helo"});
+  CHECK(sealed.exit == 65);
+  CHECK(sealed.err.starts_with("ripcord: error: there is no folder '"));
 }
 
 TEST_CASE("seal prints what it made, carries it in a file, and show tells what is in it") {
