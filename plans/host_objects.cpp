@@ -2,46 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <set>
-
 #include "core/base/error.hpp"
-#include "manifests/object_batch.hpp"
-#include "manifests/shared/pack.hpp"
+#include "plans/holder_fetch.hpp"
 
 namespace ripcord {
 namespace {
-
-constexpr Millis kAskHolder{60000}, kFetchFromHolder{600000};
-constexpr std::size_t kObjectsAtOnce = 200;  // objects of one fetch
-
-// What comes in a pack goes into the store; PackReader has verified each object when end() is called.
-class StoreFromPack : public PackReader::Sink {
- public:
-  StoreFromPack(ObjectBatch& batch, const std::set<Digest>& wanted) : batch_(batch), wanted_(wanted) {}
-  void begin(const Digest& digest, std::uint64_t) override {
-    if (!wanted_.contains(digest)) throw Error(fmt::format("it sent the object {}, which nobody asked for", digest.hex()));
-    digest_ = digest;
-    batch_.begin();
-  }
-  void bytes(std::string_view part) override { batch_.write(part); }
-  void end() override { batch_.end(digest_); }
-
- private:
-  ObjectBatch& batch_;
-  const std::set<Digest>& wanted_;
-  Digest digest_;
-};
-
-void store_pack(const std::string& store, const std::vector<Digest>& asked, const std::string& pack) {
-  ObjectBatch batch(store);
-  std::set<Digest> wanted(asked.begin(), asked.end());
-  StoreFromPack sink(batch, wanted);
-  PackReader reader(sink);
-  reader.feed(pack);
-  reader.finish();
-  batch.commit();
-}
 
 class StoreOrHosts : public PackSource {
  public:
@@ -60,11 +25,8 @@ class StoreOrHosts : public PackSource {
 
 Task<> HostObjects::bring_manifest(Digest manifest) {
   for (const auto& host : holders_) {
-    json::object request{{"do", "fetch_manifest"}, {"unit", unit_.unit}, {"root", unit_.root}, {"manifest", manifest.hex()}};
     try {
-      json::object reply = co_await ports_.port(host).ask(std::move(request), kAskHolder);
-      SealedManifest found{get_string(reply, "manifest"), get_string_or(reply, "signature", "")};
-      if (found.digest() != manifest) continue;
+      SealedManifest found = co_await fetch_manifest(ports_, host, unit_, manifest);
       store_.add_sealed(found);
       co_return;
     } catch (const Error&) {  // the next one may have it
@@ -82,21 +44,18 @@ Task<> HostObjects::bring_objects(std::vector<Digest> objects) {
   if (!lacking()) co_return;
   auto turn = co_await turns_.next();
   for (const auto& host : holders_) {
-    for (std::size_t at = 0; lacking() && at < objects.size(); at += kObjectsAtOnce) {
-      std::vector<Digest> some(objects.begin() + static_cast<std::ptrdiff_t>(at),
-                               objects.begin() + static_cast<std::ptrdiff_t>(std::min(objects.size(), at + kObjectsAtOnce)));
-      json::array list;
-      for (const auto& o : some) list.emplace_back(o.hex());
-      json::object request{{"do", "fetch"}, {"unit", unit_.unit}, {"root", unit_.root}};
-      request["objects"] = std::move(list);
+    if (!lacking()) break;
+    for (auto& lot : in_lots(objects)) {
+      bool away = false;
       try {
-        std::string pack = co_await ports_.port(host).ask_data(std::move(request), kFetchFromHolder);
-        store_pack(store_.folder(), some, pack);
-      } catch (const Error&) {  // the next one may have them; what came whole is kept
+        co_await fetch_lot(ports_, host, unit_, std::move(lot), store_);
+      } catch (const LinkError&) {
+        away = true;  // whatever came whole before is kept
+      } catch (const Error&) {  // the next one may have these
       }
+      if (away) break;
     }
     ports_.port(host).hang_up();
-    if (objects.empty()) break;
   }
   if (lacking())
     throw Error(fmt::format("{} objects of the release are neither in this store nor on any host that answers, {} among them", objects.size(),

@@ -2,45 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "manifests/object_batch.hpp"
-#include "manifests/shared/pack.hpp"
+#include "plans/holder_fetch.hpp"
 
 namespace ripcord {
-namespace {
-
-constexpr Millis kAsk{60000};
-constexpr std::size_t kAtOnce = 200;        // objects of one fetch
-constexpr Millis kFetch{600000};
-
-// What comes in a pack goes into the store; PackReader has verified each object when end() is called.
-class IntoStore : public PackReader::Sink {
- public:
-  IntoStore(ObjectBatch& batch, const std::set<Digest>& wanted) : batch_(batch), wanted_(wanted) {}
-  void begin(const Digest& digest, std::uint64_t) override {
-    if (!wanted_.contains(digest)) throw Error(fmt::format("it sent the object {}, which nobody asked for", digest.hex()));
-    digest_ = digest;
-    batch_.begin();
-  }
-  void bytes(std::string_view part) override { batch_.write(part); }
-  void end() override { batch_.end(digest_); }
-
- private:
-  ObjectBatch& batch_;
-  const std::set<Digest>& wanted_;
-  Digest digest_;
-};
-
-json::object request_for(const UnitRef& unit, std::string_view name, const std::vector<Digest>& objects) {
-  json::object request = to_json(unit);
-  request["do"] = name;
-  json::array list;
-  for (const auto& o : objects) list.emplace_back(o.hex());
-  request["objects"] = std::move(list);
-  return request;
-}
-
-}  // namespace
-
 Supplier::Supplier(HostPorts& ports, HostPorts& holders, ReleaseStore& store, UnitRef unit)
     : ports_(ports), sessions_(holders), store_(store), unit_(std::move(unit)), packs_(store_packs(store)) {}
 
@@ -48,12 +12,6 @@ Slots& Supplier::turn_at(const std::string& holder) {
   auto& turn = turns_[holder];
   if (!turn) turn = std::make_unique<Slots>(1);
   return *turn;
-}
-
-Task<json::object> Supplier::ask(std::string holder, json::object request, Millis within) {
-  auto turn = co_await turn_at(holder).acquire();
-  json::object reply = co_await sessions_.port(holder).ask(std::move(request), within);
-  co_return reply;
 }
 
 Task<std::optional<SealedManifest>> Supplier::sealed(Digest manifest, std::string for_host) {
@@ -65,13 +23,10 @@ Task<std::optional<SealedManifest>> Supplier::sealed(Digest manifest, std::strin
   }
   for (const auto& holder : std::set<std::string>(holders_[manifest])) {
     if (holder == for_host) continue;
-    json::object request = to_json(unit_);
-    request["do"] = "fetch_manifest";
-    request["manifest"] = manifest.hex();
     try {
-      json::object reply = co_await ask(holder, std::move(request), kAsk);
-      SealedManifest found{get_string(reply, "manifest"), get_string_or(reply, "signature", "")};
-      if (found.digest() == manifest) co_return manifests_.emplace(manifest, std::move(found)).first->second;
+      auto turn = co_await turn_at(holder).acquire();
+      SealedManifest found = co_await fetch_manifest(sessions_, holder, unit_, manifest);
+      co_return manifests_.emplace(manifest, std::move(found)).first->second;
     } catch (const Error&) {  // the next one may
     }
   }
@@ -102,9 +57,10 @@ Task<std::vector<Digest>> Supplier::nobody_has(std::vector<Digest> objects, Dige
   for (const auto& holder : std::set<std::string>(holders_[manifest])) {
     if (objects.empty()) break;
     if (holder == for_host) continue;
-    json::object request = request_for(unit_, "have", objects);
+    json::object request = ask_about(unit_, "have", objects);
     try {
-      json::object reply = co_await ask(holder, std::move(request), kFetch);
+      auto turn = co_await turn_at(holder).acquire();
+      json::object reply = co_await sessions_.port(holder).ask(std::move(request), kFetchFromHolder);
       for (const auto& text : get_strings(reply, "have")) where_.try_emplace(Digest::require(text), holder);
     } catch (const Error&) {  // the next one may have it
     }
@@ -145,25 +101,9 @@ Task<> Supplier::fetch(std::vector<Digest> objects) {
   for (const auto& o : objects)
     if (!store_.has_object(o) && where_.contains(o)) from[where_.at(o)].push_back(o);
   for (const auto& [host, list] : from)
-    for (std::size_t at = 0; at < list.size(); at += kAtOnce) {
-      std::vector<Digest> some(list.begin() + static_cast<std::ptrdiff_t>(at),
-                               list.begin() + static_cast<std::ptrdiff_t>(std::min(list.size(), at + kAtOnce)));
-      json::object request = request_for(unit_, "fetch", some);
+    for (auto& lot : in_lots(list)) {
       auto session = co_await turn_at(host).acquire();
-      std::string pack = co_await sessions_.port(host).ask_data(std::move(request), kFetch);
-      session.release();
-      ObjectBatch batch(store_.folder());
-      std::set<Digest> wanted(some.begin(), some.end());
-      IntoStore sink(batch, wanted);
-      PackReader reader(sink);
-      try {
-        reader.feed(pack);
-        reader.finish();
-      } catch (Error& e) {
-        e.during("reading what host '" + host + "' sent");
-        throw;
-      }
-      batch.commit();
+      co_await fetch_lot(sessions_, host, unit_, std::move(lot), store_);
     }
 }
 

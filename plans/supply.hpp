@@ -43,7 +43,6 @@ class Supplier {
   Task<std::optional<SealedManifest>> sealed(Digest manifest, std::string for_host);
   Task<std::vector<Digest>> nobody_has(std::vector<Digest> objects, Digest manifest, std::string for_host);
   Task<> fetch(std::vector<Digest> objects);
-  Task<json::object> ask(std::string holder, json::object request, Millis within);
   Slots& turn_at(const std::string& holder);
 
   HostPorts& ports_;
