@@ -61,6 +61,7 @@ StepOutcome watch_health(const ReleaseContext& release, const RunningRule& rule,
   Elapsed end = begin + std::max(timing.healthy_deadline, timing.min_healthy_time);
   std::optional<Elapsed> healthy_since;
   StepOutcome last;
+  std::string failed;  // what the newest round that failed said
   // A service needs some milliseconds to listen: look often at first, or every activation takes an interval longer than it must.
   Millis pause{10};
   while (true) {
@@ -79,15 +80,16 @@ StepOutcome watch_health(const ReleaseContext& release, const RunningRule& rule,
         continue;
       }
       if (boot_now() >= end)
-        return StepOutcome::failed("health", fmt::format("not healthy for {} without a gap within {}: a check failed {} ago",
+        return StepOutcome::failed("health", fmt::format("not healthy for {} without a gap within {}, only for the last {}{}",
                                                          format_duration(timing.min_healthy_time),
                                                          format_duration(timing.healthy_deadline),
-                                                         format_duration(boot_now() - *healthy_since)));
+                                                         format_duration(boot_now() - *healthy_since), failed.empty() ? "" : "; before that: " + failed));
       sleep_for(std::min({missing, timing.interval, std::max(end - boot_now(), Millis(1))}));
       continue;
     }
     if (ended_service(release)) return last;
     healthy_since.reset();
+    failed = last.output;
     if (boot_now() >= end) {
       last.output = fmt::format("not healthy within {}: {}", format_duration(timing.healthy_deadline), last.output);
       return last;

@@ -220,6 +220,15 @@ TEST_CASE("a gap starts the wait anew, and the deadline ends it") {
   timing.interval = Millis(50), timing.min_healthy_time = Millis(600), timing.healthy_deadline = Millis(8000);
   CHECK(watch_health(c, {}, timing, boot_now(), [] {}).ok);
   CHECK(split(trim(text_of(count)), '\n').size() >= 4);  // good, bad, and at least both ends of the new wait
+  // comes and goes: well at the deadline, but not for long enough, and what failed is said
+  put(count, "");
+  c.spec.health.checks = {command("echo x >> " + count + "; test $(wc -l < " + count + ") -gt 3 || { echo queue is full; exit 4; }")};
+  timing.interval = Millis(150), timing.min_healthy_time = Millis(1200), timing.healthy_deadline = Millis(900);
+  auto gap = watch_health(c, {}, timing, boot_now(), [] {});
+  CHECK_FALSE(gap.ok);
+  CHECK(gap.output.starts_with("not healthy for 1.2s without a gap within 900ms, only for the last "));
+  CHECK(gap.output.find("ended with exit status 4\nqueue is full\n") != std::string::npos);
+  timing.interval = Millis(50), timing.min_healthy_time = Millis(600);
   c.spec.health.checks = {command("exit 1")};
   timing.healthy_deadline = Millis(400);
   Elapsed begin = boot_now();
