@@ -17,6 +17,7 @@ using Result = RollbackLine::Result;
 constexpr std::string_view kFencedBy = "rb-";  // how the holder of a rollback begins
 constexpr Millis kQuiet{500};                  // nobody new answered for so long: who is silent now is not just slow
 constexpr Millis kAtLeast{1000};
+constexpr Millis kBegin{400};                  // who can go by then goes: the first host is to have switched within a second
 
 std::string release_text(const std::optional<ReleaseId>& release) { return release ? release->folder() : "nothing"; }
 json::value release_json(const std::optional<ReleaseId>& release) {
@@ -69,7 +70,9 @@ class Cord {
       Elapsed now = at_.clock.elapsed();
       Elapsed quiet = std::min(last, std::max(begun + kAtLeast, newest_answer_ + kQuiet));
       if (now >= last || (now >= quiet && answers_ > 0 && knows_newest())) break;
-      co_await answered_.wait_until(at_.clock, now < quiet ? quiet : std::min(last, now + Millis(100)));
+      if (now >= begun + kBegin && can_begin()) break;
+      auto look_again = now < begun + kBegin ? begun + kBegin : now < quiet ? quiet : now + Millis(100);
+      co_await answered_.wait_until(at_.clock, std::min(last, look_again));
     }
     co_await at_.ledger.within(begun + options_.ledger_patience);
   }
@@ -77,6 +80,22 @@ class Cord {
   bool knows_newest() {
     if (options_.to_version) return true;
     return at_.ledger.now() && !at_.ledger.newest_rollout().empty() && newest_forward_rollout(looks()) == at_.ledger.newest_rollout();
+  }
+
+  // Of a large fleet some hosts have long answered while others still shake hands. When the ledger says which rollout is the newest,
+  // somebody is to move, and nobody seen so far lacks what it goes to, nobody needs to wait for the others: they are late ones.
+  bool can_begin() {
+    if (options_.dry_run || !knows_newest()) return false;
+    const auto seen = looks();
+    const auto undoes = options_.to_version ? "" : newest_forward_rollout(seen);
+    bool moves = false;
+    for (const auto& l : seen) {
+      if (!selected(*l.host)) continue;
+      auto line = plan_line(l, undoes, options_.to_version);
+      if (line.result == Result::missing || !line.lacks.empty()) return false;
+      moves = moves || line.result == Result::returned;
+    }
+    return moves;
   }
 
   std::vector<HostLook> looks() const {
