@@ -46,14 +46,13 @@ LedgerStore::Stamp stamp_for(json::object body, std::string time, std::string wh
 
 }  // namespace
 
-void LedgerStore::append_all(std::vector<Batch>& batches) {
-  for (auto& batch : batches) {
-    try {
-      batch.stored = append(batch.lines, batch.guard);
-    } catch (...) {
-      batch.refused = std::current_exception();
-    }
-  }
+std::vector<LedgerEntry> LedgerStore::append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) {
+  std::vector<Batch> one(1);
+  one[0].lines = lines;
+  one[0].guard = guard;
+  append_all(one);
+  if (one[0].refused) std::rethrow_exception(one[0].refused);
+  return std::move(one[0].stored);
 }
 
 struct Ledger::Impl {

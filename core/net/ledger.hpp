@@ -40,24 +40,23 @@ struct Lease {
 class LedgerStore {
  public:
   virtual ~LedgerStore() = default;
-  // Appends in order, in one transaction. `stamp(seq, prev)` makes the final line. Guard: when set, refuse (Error, Exit::held)
-  // unless the lease row of `scope` names this epoch and holder.
+  // Guard: when set, refuse (Error, Exit::held) unless the lease row of `scope` names this epoch and holder.
   struct Guard {
     std::string scope, holder;
     std::int64_t epoch = 0;
   };
-  using Stamp = std::function<std::string(std::int64_t seq, const Digest& prev)>;
-  virtual std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) = 0;
-  // Group commit: several callers' lines in one transaction. A batch whose guard or stamp fails has `refused` set and leaves
-  // nothing; the others go on. Throws when the transaction itself failed: then nobody's lines are there.
-  // The default appends them one after the other.
+  using Stamp = std::function<std::string(std::int64_t seq, const Digest& prev)>;  // makes the final line
+  // Group commit: several callers' lines, in order, in one transaction. A batch whose guard or stamp fails has `refused` set and
+  // leaves nothing; the others go on. Throws when the transaction itself failed: then nobody's lines are there.
   struct Batch {
     std::vector<Stamp> lines;
     std::optional<Guard> guard;
     std::vector<LedgerEntry> stored;
     std::exception_ptr refused;
   };
-  virtual void append_all(std::vector<Batch>& batches);
+  virtual void append_all(std::vector<Batch>& batches) = 0;
+  // One caller's.
+  std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard);
   virtual std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit) = 0;
   virtual std::int64_t size() = 0;
   virtual std::string id() = 0;

@@ -57,15 +57,6 @@ class PostgresLedger : public LedgerStore {
   std::vector<std::string> warnings() override { return warnings_; }
   std::string id() override { return id_; }
 
-  std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) override {
-    std::vector<Batch> one(1);
-    one[0].lines = lines;
-    one[0].guard = guard;
-    append_all(one);
-    if (one[0].refused) std::rethrow_exception(one[0].refused);
-    return std::move(one[0].stored);
-  }
-
   void append_all(std::vector<Batch>& batches) override {
     const std::string op = random_hex(16);
     bool unknown = false;  // a COMMIT has left, and its answer has not come

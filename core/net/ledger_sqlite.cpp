@@ -32,15 +32,6 @@ class SqliteLedger : public LedgerStore {
     check_head();
   }
 
-  std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) override {
-    std::vector<Batch> one(1);
-    one[0].lines = lines;
-    one[0].guard = guard;
-    append_all(one);
-    if (one[0].refused) std::rethrow_exception(one[0].refused);
-    return std::move(one[0].stored);
-  }
-
   void append_all(std::vector<Batch>& batches) override {
     SqliteTransaction transaction(writer_, SqliteTransaction::Kind::write);
     const LedgerHead start = read_head(writer_);

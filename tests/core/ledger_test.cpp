@@ -129,7 +129,6 @@ struct CountingStore : LedgerStore {  // counts transactions
   explicit CountingStore(std::unique_ptr<LedgerStore> s) : inner(std::move(s)) {}
   std::unique_ptr<LedgerStore> inner;
   std::shared_ptr<int> commits = std::make_shared<int>(0);
-  std::vector<LedgerEntry> append(const std::vector<Stamp>& l, const std::optional<Guard>& g) override { return inner->append(l, g); }
   void append_all(std::vector<Batch>& b) override {
     ++*commits;
     inner->append_all(b);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/base/error.hpp"
+#include "core/net/ledger_chain.hpp"
 
 namespace ripcord::test {
 namespace {
@@ -10,19 +10,16 @@ namespace {
 class Store : public LedgerStore {
  public:
   explicit Store(MemoryLedger& memory) : m_(memory) {
-    if (m_.entries.empty()) add([](std::int64_t, const Digest& prev) {
+    if (!m_.entries.empty()) return;
+    append({[](std::int64_t, const Digest& prev) {
       return R"({"seq":0,"prev":")" + prev.hex() + R"(","time":"2026-01-01T00:00:00.000Z","who":"test","machine":"test","kind":"ledger.created"})";
-    });
+    }}, std::nullopt);
   }
-  std::vector<LedgerEntry> append(const std::vector<Stamp>& lines, const std::optional<Guard>& guard) override {
-    if (guard) {
-      auto held = m_.leases.find(guard->scope);
-      if (held == m_.leases.end() || held->second.epoch != guard->epoch || held->second.holder != guard->holder)
-        throw Error("fenced: the lease names another", "", Exit::held);
-    }
-    std::vector<LedgerEntry> stored;
-    for (const auto& stamp : lines) stored.push_back(add(stamp));
-    return stored;
+  void append_all(std::vector<Batch>& batches) override {
+    const LedgerHead head{size(), m_.entries.empty() ? Digest{} : m_.entries.back().leaf};
+    stamp_batches(batches, head, [this](const Guard& guard) { require_lease(guard, lease(guard.scope)); });
+    for (const auto& batch : batches)
+      for (const auto& entry : batch.stored) keep(entry);
   }
   std::vector<LedgerEntry> read(std::int64_t from, std::size_t limit) override {
     auto begin = std::min<std::size_t>(static_cast<std::size_t>(std::max<std::int64_t>(from - m_.forgotten, 0)), m_.entries.size());
@@ -59,12 +56,7 @@ class Store : public LedgerStore {
   }
 
  private:
-  LedgerEntry add(const Stamp& stamp) {
-    LedgerEntry e;
-    e.seq = size();
-    e.line = stamp(e.seq, m_.entries.empty() ? Digest{} : m_.entries.back().leaf);
-    e.leaf = leaf_hash(e.line);
-    e.body = parse_json_object(e.line, "an entry");
+  void keep(const LedgerEntry& e) {
     m_.entries.push_back(e);
     if (m_.entries.size() > m_.keep) {
       auto gone = static_cast<std::ptrdiff_t>(m_.entries.size() - m_.keep / 2);
@@ -72,7 +64,6 @@ class Store : public LedgerStore {
       m_.forgotten += gone;
     }
     if (m_.on_append) m_.on_append(e);
-    return e;
   }
   MemoryLedger& m_;
 };
