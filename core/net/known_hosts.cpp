@@ -9,8 +9,8 @@
 #include "core/base/digest.hpp"
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
-#include "core/net/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {
@@ -70,13 +70,6 @@ bool words_match(const std::vector<std::string>& words, const std::string& name)
 
 std::string known_hosts_name(std::string_view host, int port) {
   return port == 22 || port == 0 ? std::string(host) : fmt::format("[{}]:{}", host, port);
-}
-
-std::string ssh_fingerprint(std::string_view blob) {
-  auto digest = sha256(blob);
-  auto text = base64({reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()});
-  while (text.ends_with('=')) text.pop_back();
-  return "SHA256:" + text;
 }
 
 std::string ssh_key_type(std::string_view blob) {

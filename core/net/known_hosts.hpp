@@ -58,7 +58,6 @@ struct HostKeyJudgement {
 HostKeyJudgement judge_host_key(const std::vector<const KnownKey*>& lines, std::string_view blob);
 
 std::string known_hosts_name(std::string_view host, int port);  // "host" or "[host]:port"
-std::string ssh_fingerprint(std::string_view blob);             // "SHA256:..." as ssh-keygen -l prints it
 std::string ssh_key_type(std::string_view blob);                // "" when it is not a key
 
 }  // namespace ripcord

@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
 #include "core/net/link.hpp"
-#include "core/net/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {

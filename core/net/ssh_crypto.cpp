@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "core/base/error.hpp"
-#include "core/net/ssh_wire.hpp"
+#include "core/base/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
 #include "core/net/ssh_methods.hpp"
 #include "core/net/ssh_socket.hpp"
-#include "core/net/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {

@@ -8,11 +8,11 @@
 
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
 #include "core/net/known_hosts.hpp"
 #include "core/net/link.hpp"
 #include "core/net/ssh_crypto.hpp"
-#include "core/net/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
-#include "core/net/ssh_wire.hpp"
 
 namespace ripcord {
 namespace {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/base/error.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
 #include "manifests/shared/allowed_signers.hpp"
 #include "manifests/shared/sshsig.hpp"
@@ -36,7 +37,7 @@ SealVerdict verify_seal(std::string_view message, std::string_view armored_signa
   SshSignature signature;
   try {
     signature = parse_ssh_signature(armored_signature);
-    verdict.fingerprint = signing_key_fingerprint(signature.key);
+    verdict.fingerprint = ssh_fingerprint(signature.key);
     if (signature.name_space != name_space)
       return refused(fmt::format("the signature is for namespace '{}', not '{}'", escape_terminal(signature.name_space.substr(0, 100)), name_space));
     if (!verify_ssh_signature(signature, message))

@@ -11,8 +11,9 @@
 #include <memory>
 
 #include "core/base/digest.hpp"
+#include "core/base/error.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
-#include "manifests/shared/ssh_blob.hpp"
 
 namespace ripcord {
 namespace {
@@ -70,7 +71,7 @@ bool verify_digest(EVP_PKEY* key, const EVP_MD* hash, std::string_view message, 
   return EVP_DigestVerify(context.get(), raw(signature), signature.size(), raw(message), message.size()) == 1;
 }
 
-bool verify_ed25519(SshBlob key, std::string_view algorithm, std::string_view signature, std::string_view message) {
+bool verify_ed25519(SshReader key, std::string_view algorithm, std::string_view signature, std::string_view message) {
   auto point = key.string();
   key.end();
   if (algorithm != "ssh-ed25519" || point.size() != 32 || signature.size() != 64) throw Error("the ed25519 signature is malformed");
@@ -79,7 +80,7 @@ bool verify_ed25519(SshBlob key, std::string_view algorithm, std::string_view si
   return verify_digest(pkey.get(), nullptr, message, signature);
 }
 
-bool verify_ecdsa(const Curve& curve, SshBlob key, std::string_view algorithm, std::string_view signature, std::string_view message) {
+bool verify_ecdsa(const Curve& curve, SshReader key, std::string_view algorithm, std::string_view signature, std::string_view message) {
   auto name = key.string();
   auto point = key.string();
   key.end();
@@ -91,7 +92,7 @@ bool verify_ecdsa(const Curve& curve, SshBlob key, std::string_view algorithm, s
     throw Error("out of memory for a key");
   Key pkey = key_from("EC", builder.get());
 
-  SshBlob pair(signature, "the ECDSA signature");
+  SshReader pair(signature, "the ECDSA signature");
   auto r = number(pair.number(curve.bytes)), s = number(pair.number(curve.bytes));
   pair.end();
   EcSignature both(ECDSA_SIG_new());
@@ -106,7 +107,7 @@ bool verify_ecdsa(const Curve& curve, SshBlob key, std::string_view algorithm, s
   return verify_digest(pkey.get(), curve.hash(), message, encoded);
 }
 
-bool verify_rsa(SshBlob key, std::string_view algorithm, std::string_view signature, std::string_view message) {
+bool verify_rsa(SshReader key, std::string_view algorithm, std::string_view signature, std::string_view message) {
   auto e = number(key.number(kMaxRsaBytes)), n = number(key.number(kMaxRsaBytes));
   key.end();
   const EVP_MD* hash = algorithm == "rsa-sha2-512" ? EVP_sha512() : algorithm == "rsa-sha2-256" ? EVP_sha256() : nullptr;
@@ -136,55 +137,22 @@ std::string hash_of(std::string_view hash, std::string_view message) {
   return out;
 }
 
-int base64_value(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 }  // namespace
 
 std::string decode_base64(std::string_view text) {
-  std::string out;
-  out.reserve(text.size() * 3 / 4);
-  std::uint32_t bits = 0;
-  int have = 0, padding = 0;
-  std::size_t digits = 0;
-  for (char c : text) {
-    if (c == ' ' || (c >= '\t' && c <= '\r')) continue;
-    if (c == '=') {
-      ++padding;
-      continue;
-    }
-    int value = base64_value(c);
-    if (value < 0 || padding > 0) throw Error("its base64 is malformed");
-    ++digits;
-    bits = bits << 6 | static_cast<std::uint32_t>(value);
-    have += 6;
-    if (have >= 8) {
-      have -= 8;
-      out.push_back(static_cast<char>(bits >> have & 0xff));
-      bits &= (1u << have) - 1;
-    }
-  }
-  if ((digits + static_cast<std::size_t>(padding)) % 4 != 0 || padding > 2 || bits != 0) throw Error("its base64 is malformed");
-  return out;
+  std::string digits;
+  digits.reserve(text.size());
+  for (char c : text)
+    if (c != ' ' && (c < '\t' || c > '\r')) digits.push_back(c);
+  auto bytes = unbase64(digits);
+  if (!bytes) throw Error("its base64 is malformed");
+  return std::move(*bytes);
 }
 
 std::string signing_key_type(std::string_view key_blob) {
-  auto type = SshBlob(key_blob, "the key").string();
+  auto type = SshReader(key_blob, "the key").string();
   if (type.empty() || type.size() > 64) throw Error("the key has no type");
   return std::string(type);
-}
-
-std::string signing_key_fingerprint(std::string_view key_blob) {
-  auto digest = sha256(key_blob);
-  unsigned char text[48];
-  int size = EVP_EncodeBlock(text, digest.bytes.data(), static_cast<int>(digest.bytes.size()));
-  std::string out(reinterpret_cast<char*>(text), static_cast<std::size_t>(size));
-  while (!out.empty() && out.back() == '=') out.pop_back();
-  return "SHA256:" + out;
 }
 
 SshSignature parse_ssh_signature(std::string_view armored) {
@@ -193,8 +161,8 @@ SshSignature parse_ssh_signature(std::string_view armored) {
   auto end = armored.find(kEnd, kBegin.size() - 1);
   if (end == std::string_view::npos) throw Error(fmt::format("it does not end with the line '{}'", kEnd.substr(1)));
   std::string bytes = decode_base64(armored.substr(kBegin.size(), end - kBegin.size()));
-  SshBlob blob(bytes, "it");
-  if (blob.raw_bytes(kMagic.size()) != kMagic) throw Error("it is not an SSHSIG");
+  SshReader blob(bytes, "it");
+  if (blob.take(kMagic.size()) != kMagic) throw Error("it is not an SSHSIG");
   if (auto version = blob.u32(); version != 1) throw Error(fmt::format("it has SSHSIG version {}, known is 1", version));
   SshSignature s;
   s.key = blob.string();
@@ -209,12 +177,12 @@ SshSignature parse_ssh_signature(std::string_view armored) {
 
 bool verify_ssh_signature(const SshSignature& s, std::string_view message) {
   std::string signed_data(kMagic);
-  append_ssh_string(signed_data, s.name_space);
-  append_ssh_string(signed_data, {});
-  append_ssh_string(signed_data, s.hash);
-  append_ssh_string(signed_data, hash_of(s.hash, message));
+  put_string(signed_data, s.name_space);
+  put_string(signed_data, {});
+  put_string(signed_data, s.hash);
+  put_string(signed_data, hash_of(s.hash, message));
 
-  SshBlob key(s.key, "the signer's key"), signature(s.signature, "the signature");
+  SshReader key(s.key, "the signer's key"), signature(s.signature, "the signature");
   auto type = key.string();
   auto algorithm = signature.string(), bytes = signature.string();
   signature.end();

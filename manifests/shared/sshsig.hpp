@@ -22,8 +22,7 @@ SshSignature parse_ssh_signature(std::string_view armored);
 // malformed.
 bool verify_ssh_signature(const SshSignature& signature, std::string_view message);
 
-std::string signing_key_type(std::string_view key_blob);         // its first string; Error when there is none
-std::string signing_key_fingerprint(std::string_view key_blob);      // "SHA256:" + base64 without padding
-std::string decode_base64(std::string_view text);            // white space is skipped; Error when malformed
+std::string signing_key_type(std::string_view key_blob);  // its first string; Error when there is none
+std::string decode_base64(std::string_view text);         // white space is skipped; Error when malformed
 
 }  // namespace ripcord

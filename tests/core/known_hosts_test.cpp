@@ -2,8 +2,8 @@
 
 #include "core/base/digest.hpp"
 #include "core/base/process.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
-#include "core/net/ssh_wire.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

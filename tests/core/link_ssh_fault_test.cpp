@@ -5,8 +5,8 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "core/base/ssh_wire.hpp"
 #include "core/base/text.hpp"
-#include "core/net/known_hosts.hpp"
 #include "core/net/ssh_key.hpp"
 #include "tests/core/link_world.hpp"
 #include "tests/support/temp_dir.hpp"

@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "core/base/process.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "core/net/known_hosts.hpp"
 #include "core/net/link.hpp"
-#include "core/net/ssh_wire.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

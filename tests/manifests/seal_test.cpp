@@ -12,10 +12,10 @@
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "core/base/process.hpp"
+#include "core/base/ssh_wire.hpp"
 #include "manifests/release_store.hpp"
 #include "manifests/shared/allowed_signers.hpp"
 #include "manifests/shared/manifest.hpp"
-#include "manifests/shared/ssh_blob.hpp"
 #include "manifests/shared/sshsig.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
@@ -101,19 +101,8 @@ SealVerdict check_same(const std::string& message, const std::string& armored, c
   return verdict;
 }
 
-std::string encode_base64(std::string_view bytes) {
-  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t n = 0;
-    for (std::size_t j = 0; j < 3; ++j) n = n << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0);
-    for (std::size_t j = 0; j < 4; ++j) out.push_back(i + j <= bytes.size() ? digits[n >> (18 - 6 * j) & 63] : '=');
-  }
-  return out;
-}
-
 std::string armor(std::string_view blob) {
-  return "-----BEGIN SSH SIGNATURE-----\n" + encode_base64(blob) + "\n-----END SSH SIGNATURE-----\n";
+  return "-----BEGIN SSH SIGNATURE-----\n" + base64(blob) + "\n-----END SSH SIGNATURE-----\n";
 }
 
 std::string dearmor(const std::string& armored) {
@@ -254,7 +243,7 @@ TEST_CASE("seal: around the armor, as ssh-keygen takes it") {
   auto signature = keys().sign("ed25519"), allowed = filled("alice {KEY}\n", "ed25519");
   auto crlf = signature;
   for (auto at = crlf.find('\n'); at != std::string::npos; at = crlf.find('\n', at + 2)) crlf.replace(at, 1, "\r\n");
-  auto joined = "-----BEGIN SSH SIGNATURE-----" + encode_base64(dearmor(signature)) + "\n-----END SSH SIGNATURE-----";
+  auto joined = "-----BEGIN SSH SIGNATURE-----" + base64(dearmor(signature)) + "\n-----END SSH SIGNATURE-----";
   check_same(kMessage, signature + "and more\n", allowed, true);
   check_same(kMessage, signature + signature, allowed, true);
   check_same(kMessage, " " + signature, allowed, false);
@@ -273,22 +262,22 @@ TEST_CASE("seal: around the armor, as ssh-keygen takes it") {
 TEST_CASE("seal: RSA with each algorithm that a signature may name") {
   std::string key = decode_base64(split(keys().publics["rsa"], ' ')[1]), signed_data = "SSHSIG";
   auto digest = sha256(kMessage);
-  append_ssh_string(signed_data, kSealNamespace);
-  append_ssh_string(signed_data, "");
-  append_ssh_string(signed_data, "sha256");
-  append_ssh_string(signed_data, {reinterpret_cast<const char*>(digest.bytes.data()), 32});
+  put_string(signed_data, kSealNamespace);
+  put_string(signed_data, "");
+  put_string(signed_data, "sha256");
+  put_string(signed_data, {reinterpret_cast<const char*>(digest.bytes.data()), 32});
   for (auto [algorithm, hash, trusted] : {std::tuple<std::string, std::string, bool>{"rsa-sha2-256", "sha256", true},
                                           {"rsa-sha2-512", "sha512", true}, {"ssh-rsa", "sha1", false}, {"rsa-sha2-256", "sha512", false}}) {
     TempDir dir;
     REQUIRE(run({"openssl", "dgst", "-" + hash, "-sign", keys().dir / "rsa", "-out", dir / "raw", dir.write("data", signed_data)}).ok());
     std::string inner, blob = std::string("SSHSIG\0\0\0\1", 10);
-    append_ssh_string(inner, algorithm);
-    append_ssh_string(inner, read_file(dir / "raw"));
-    append_ssh_string(blob, key);
-    append_ssh_string(blob, kSealNamespace);
-    append_ssh_string(blob, "");
-    append_ssh_string(blob, "sha256");
-    append_ssh_string(blob, inner);
+    put_string(inner, algorithm);
+    put_string(inner, read_file(dir / "raw"));
+    put_string(blob, key);
+    put_string(blob, kSealNamespace);
+    put_string(blob, "");
+    put_string(blob, "sha256");
+    put_string(blob, inner);
     auto verdict = check_same(kMessage, armor(blob), filled("alice {KEY}\n", "rsa"), trusted);
     if (algorithm == "ssh-rsa")
       CHECK(verdict.why == "the signature cannot be used: RSA with 'ssh-rsa' is not trusted (rsa-sha2-256 and rsa-sha2-512 are)");

@@ -1,7 +1,8 @@
-#include "core/net/ssh_wire.hpp"
+#include "core/base/ssh_wire.hpp"
 
 #include <array>
 
+#include "core/base/digest.hpp"
 #include "core/base/error.hpp"
 
 namespace ripcord {
@@ -22,6 +23,18 @@ std::uint32_t SshReader::u32() {
 }
 
 std::string_view SshReader::string() { return take(u32()); }
+
+std::string_view SshReader::number(std::size_t max_bytes) {
+  auto bytes = string();
+  if (!bytes.empty() && (static_cast<std::uint8_t>(bytes[0]) & 0x80)) throw Error(std::string(what_) + " holds a negative number");
+  while (!bytes.empty() && bytes[0] == '\0') bytes.remove_prefix(1);
+  if (bytes.size() > max_bytes) throw Error(std::string(what_) + " holds a number that is too large");
+  return bytes;
+}
+
+void SshReader::end() const {
+  if (!rest_.empty()) throw Error(std::string(what_) + " has bytes after its end");
+}
 
 void put_u32(std::string& out, std::uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<char>(value >> shift & 0xff));
@@ -79,6 +92,13 @@ std::optional<std::string> unbase64(std::string_view text) {
     if ((pad == 1 && (group & 0xff)) || (pad == 2 && (group & 0xffff))) return std::nullopt;  // bits nobody would print
   }
   return out;
+}
+
+std::string ssh_fingerprint(std::string_view key_blob) {
+  auto digest = sha256(key_blob);
+  auto text = base64({reinterpret_cast<const char*>(digest.bytes.data()), digest.bytes.size()});
+  while (text.ends_with('=')) text.pop_back();
+  return "SHA256:" + text;
 }
 
 }  // namespace ripcord
