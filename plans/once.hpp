@@ -26,8 +26,8 @@ json::object to_json(const OnceSpec& once);
 OnceSpec once_from_json(const json::object& o);
 
 struct OnceState {
-  enum class Phase { todo, intended, done, failed, unknown };
-  Phase phase = Phase::todo;
+  enum class Phase { due, intended, done, failed, unknown };
+  Phase phase = Phase::due;
   bool busy = false;     // this process is at it
   std::string reason;    // of failed, unknown
   bool waits() const { return phase == Phase::failed || phase == Phase::unknown; }

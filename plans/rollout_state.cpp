@@ -61,7 +61,7 @@ void RolloutState::apply_once(std::string_view kind, const json::object& body) {
     if (meant && kind == "once.failed") one.phase = Phase::failed;
     if (meant && kind == "once.unknown") one.phase = Phase::unknown;
     if (meant && kind == "rollout.approved") one.phase = Phase::done, paused = false;  // a person has looked
-    if (kind == "rollout.retried" && one.waits()) one.phase = Phase::todo;
+    if (kind == "rollout.retried" && one.waits()) one.phase = Phase::due;
     if (kind == "rollout.resumed" && one.waits()) one.phase = Phase::intended;  // `check` is asked again
     if (meant) one.reason = get_string_or(body, "reason", "");
   }

@@ -109,7 +109,7 @@ TEST_CASE("ssh: a server with only an ECDSA host key is reached, its type chosen
 
 TEST_CASE("ssh: a login shell that prints on both streams is survived") {
   SshWorld w;
-  Fd rc = open_file(w.fleet.seen(1, "/root/.bashrc"), O_WRONLY | O_CREAT, 0644);
+  Fd rc = open_file(w.fleet.home(1) + "/.bashrc", O_WRONLY | O_CREAT, 0644);
   write_all(rc.get(), "echo Welcome; echo 'RIPCORD-HOST 0000'; echo trouble >&2; head -c 20000 /dev/zero | tr '\\0' x\n", ".bashrc");
   CHECK(w.talk_once(w.host()).got == "hello");
   CHECK(w.talk_once(w.host()).got == "hello");

@@ -35,6 +35,7 @@ class SshdFleet {
   int port() const { return 2222; }
   const std::string& folder() const { return folder_; }
   std::string seen(int i, const std::string& path) const;   // where a private path of host i is from here
+  std::string home(int i) const { return seen(i, "/root"); }  // root's, likewise
   std::string known_hosts() const { return folder_ + "/known_hosts"; }
   std::string fleet_yaml() const { return folder_ + "/fleet.yaml"; }
   // A user's private key that the hosts accept: ed25519, ecdsa, rsa, encrypted (its passphrase is "fleet"); unknown: one that
