@@ -63,6 +63,20 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "rollback.proof")
     return fmt::format("way back from {} to {} proven on {}", get_string_or(b, "to_version", "?"), get_string_or(b, "from_version", "?"), host);
   if (kind == "rollback.started") return fmt::format("rip cord pulled on {}", release_of(b));
+  if (kind == "prune.started") return every ? fmt::format("prune of {} started", release_of(b)) : "";
+  if (kind == "prune.ended") {
+    std::size_t marked = 0, removed = 0, hosts = 0;
+    if (const auto* list = find_array(b, "hosts")) {
+      hosts = list->size();
+      for (const auto& h : *list)
+        if (const auto* items = h.is_object() ? find_array(h.get_object(), "items") : nullptr)
+          for (const auto& item : *items) {
+            auto fate = item.is_object() ? get_string_or(item.get_object(), "fate", "") : "";
+            marked += fate == "marked", removed += fate == "removed";
+          }
+    }
+    return fmt::format("pruned {}: {} marked, {} removed on {} hosts", release_of(b), marked, removed, hosts);
+  }
   if (kind == "rollback.ended") return fmt::format("rip cord: exit {}", get_int_or(b, "exit", 0));
   if (kind == "host.failed" || kind == "host.unhealthy") return fmt::format("{} failed{}", host, tail);
   if (kind == "host.unreachable" || kind == "host.unknown") return fmt::format("{} {}{}", host, kind.substr(5), tail);
