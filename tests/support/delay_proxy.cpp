@@ -35,6 +35,7 @@ struct Connection {
   Pipe up, down;
   int round_trips = 1;         // the connect itself
   bool heard = true;           // the client has got something since it last spoke
+  Elapsed counted{};           // when the newest round trip began
   bool over() const { return up.write_ended && down.write_ended; }
 };
 
@@ -112,7 +113,11 @@ struct DelayProxy::Impl {
   }
 
   void move(Connection& c, bool from_client, bool from_server) {
-    if (from_client && take(c.client.get(), c.up) && c.heard) ++c.round_trips, c.heard = false;
+    if (from_client && take(c.client.get(), c.up) && c.heard) {
+      // What it heard was on its way already when it last spoke, if that was less than a round trip ago.
+      if (boot_now() - c.counted >= 2 * one_way) ++c.round_trips, c.counted = boot_now();
+      c.heard = false;
+    }
     if (from_server) take(c.server.get(), c.down);
     give(c.server.get(), c.up);
     if (give(c.client.get(), c.down)) c.heard = true;

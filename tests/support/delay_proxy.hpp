@@ -19,7 +19,7 @@ class DelayProxy {
 
   int port() const;                     // on 127.0.0.1
   // Round trips of every connection so far, in order: one to connect, and one for each time the client spoke again after it had heard
-  // something.
+  // something that answers what it said before.
   std::vector<int> round_trips() const;
 
  private:
