@@ -90,7 +90,7 @@ class Campaign {
     std::vector<std::string> argv{kProgram, "serve", "--root", h_.dir.path()};
     if (script_.input.empty()) argv = in_boot(1, {kProgram, "recover", "--root", h_.dir.path()});
     std::size_t told_before = 0;
-    auto traced = step_trace(argv, script_.input, Millis(60000), [&](const CallStop& stop) {
+    auto traced = step_trace(argv, script_.input, kNameCalls, Millis(60000), [&](const CallStop& stop) {
       auto before = cuts_[newest_].image;
       bool changed = keep(fmt::format("{} call {}, {}", stop.before ? "before" : "after", stop.n, stop.call), stop.output.size());
       if (stop.before) told_before = stop.output.size();

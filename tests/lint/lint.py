@@ -4,6 +4,8 @@ is wrong in its own samples, so that a rule that went blind fails too.
 
 usage: tests/lint/lint.py [RULE]       prints findings as FILE:LINE: what; the last line counts like Catch2's
 """
+import importlib.machinery
+import importlib.util
 import os
 import re
 import sys
@@ -207,6 +209,30 @@ def sources():
                         yield Source(os.path.relpath(path, ROOT), file.read())
 
 
+def mutate():
+    """tests/fault/mutate, as a module."""
+    loader = importlib.machinery.SourceFileLoader("mutate", os.path.join(ROOT, "tests", "fault", "mutate"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mutate", loader))
+    sys.dont_write_bytecode = True
+    loader.exec_module(module)
+    return module
+
+
+def mutations():
+    """A bug that can no longer be put in proves nothing any more."""
+    m = mutate()
+    sample = m.Mutation("sample", "breaks: x\nfile: a\nafter: g(\nline: f();\nwith: h();\ntest: t")
+    edit = sample.edits[0]
+    blind = edit.apply("f();\ng();\n  f();") != "f();\ng();\n  h();"
+    for text in ("f();", "g();\ng();\nf();", "g();"):
+        try:
+            edit.apply(text)
+            blind = True
+        except m.Wrong:
+            pass
+    return ["the check of mutations went blind"] * blind + m.rotten()
+
+
 def main():
     wanted = sys.argv[1:]
     tree, passed, failed = list(sources()), 0, 0
@@ -232,6 +258,12 @@ def main():
         wrong = schemas.findings(ROOT, name)
         passed, failed = passed + (not wrong), failed + bool(wrong)
         print(("FAILED  " if wrong else "ok      ") + f"docs/schema/{name}.schema.json says what the example says")
+        for what in wrong:
+            print(f"  {what}")
+    if not wanted or wanted == ["mutations"]:
+        wrong = mutations()
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(("FAILED  " if wrong else "ok      ") + "every mutation of tests/fault/mutations finds its line")
         for what in wrong:
             print(f"  {what}")
     print(f"test cases: {passed + failed} | {passed} passed | {failed} failed")
