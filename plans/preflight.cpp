@@ -349,7 +349,9 @@ struct Builder {
     spec.max_failures = std::max(1, plan.max_failures.of(total));
     spec.max_unreachable = plan.max_unreachable.of(total);
     int away = static_cast<int>(std::count_if(spec.hosts.begin(), spec.hosts.end(), [](const HostPlan& h) { return h.away; }));
-    if (away > spec.max_unreachable)
+    if (away == total && total > 0)  // a rollout that reaches nobody would be completed at once, and owe everybody
+      find("", total == 1 ? "the only host cannot be reached" : fmt::format("none of the {} hosts can be reached", total), true, Exit::unreachable);
+    else if (away > spec.max_unreachable)
       find("", fmt::format("{} of {} hosts cannot be reached, and max_unreachable comes to {}", away, total, spec.max_unreachable), true, Exit::unreachable);
     group_changes();
     spec.proof_valid = plan.proof_expires;

@@ -212,3 +212,14 @@ TEST_CASE("one host of twenty is a black hole: the others are done in time, and 
   CHECK(caught_up.exit == 0);
   CHECK(fleet.all_run("1.0"));
 }
+
+TEST_CASE("a rollout that would reach nobody is not begun, let alone completed") {
+  FleetRun fleet({.hosts = 1});
+  fleet.write_unit("web", {});
+  fleet.hosts.kill(1);
+  auto run = fleet.ripcord({"apply", "web/", "-y"});
+  INFO(run.output);
+  CHECK(run.exit == 4);
+  CHECK(run.output.find("the only host cannot be reached") != run.output.npos);
+  CHECK(fleet.ripcord({"history", "--all"}).output.find("started") == std::string::npos);
+}
