@@ -6,19 +6,13 @@
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/fleet_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
 
 namespace {
-
-template <class Condition>
-bool eventually(Condition condition, Millis within) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(10000))
-    if (condition()) return true;
-  return false;
-}
 
 WebUnit quick(const std::string& version) {
   WebUnit unit;

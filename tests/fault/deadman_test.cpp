@@ -6,6 +6,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/fleet_run.hpp"
 
 using namespace ripcord;
@@ -13,18 +14,7 @@ using namespace ripcord::test;
 
 namespace {
 
-template <class Condition>
-bool eventually(Condition condition, Millis within) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(10000))
-    if (condition()) return true;
-  return false;
-}
-
-bool back_on_old(const FleetRun& fleet, int i) {
-  auto running = fleet.services(i);
-  return fleet.version(i) == "1.0" && fleet.count(i, "REVERTED") == 1 && running.size() == 1 &&
-         running[0].starts_with("/srv/web/" + fleet.current(i) + "/") && fleet.answer(i) == "1.0\n";
-}
+bool back_on_old(const FleetRun& fleet, int i) { return fleet.count(i, "REVERTED") == 1 && fleet.runs(i, "1.0"); }
 
 }  // namespace
 
@@ -48,10 +38,7 @@ TEST_CASE("the controller is killed right after the switch: hosts are back by T 
   const Elapsed activated = boot_now();
   ::kill(apply.pid, SIGKILL);
   FleetRun::wait(apply);
-  for (pid_t pid : fleet.hosts.processes(2)) {
-    auto command = read_file_if_exists(fmt::format("/proc/{}/cmdline", pid)).value_or("");
-    if (command.find("/ripcord-host") != command.npos && command.find("serve") != command.npos) ::kill(pid, SIGKILL);
-  }
+  fleet.kill_helpers(2);
   std::int64_t within = 0;
   for (const auto& r : fleet.journal(1))
     if (get_string(r, "kind") == "INTENT") within = get_int(r, "within_ms");

@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <random>
 
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/fleet_run.hpp"
 
@@ -17,29 +17,6 @@ using namespace ripcord;
 using namespace ripcord::test;
 
 namespace {
-
-bool long_campaign() { return ::getenv("RIPCORD_LONG") != nullptr; }
-
-void total(const std::string& line) {
-  if (const char* path = ::getenv("RIPCORD_TOTALS")) std::ofstream(path, std::ios::app) << line << "\n";
-}
-
-template <class Condition>
-bool eventually(Condition condition, Millis within = Millis(60000)) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(5000))
-    if (condition()) return true;
-  return false;
-}
-
-// SIGKILL to every helper session on the host (not to the dead-man's process: that would be another fault). How many there were.
-int kill_helpers(const FleetRun& fleet, int i) {
-  int killed = 0;
-  for (pid_t pid : fleet.hosts.processes(i)) {
-    auto command = read_file_if_exists(fmt::format("/proc/{}/cmdline", pid)).value_or("");
-    if (command.find("/ripcord-host") != command.npos && command.find("serve") != command.npos) killed += ::kill(pid, SIGKILL) == 0;
-  }
-  return killed;
-}
 
 // What the ledger says of each host: the newest entry kind.
 json::object status(const FleetRun& fleet) {
@@ -110,7 +87,7 @@ struct Campaign {
     int helpers_killed = 0;
     if (controller) ::kill(id.pid, SIGKILL);
     if (helpers)
-      for (int i = 1; i <= fleet.size(); ++i) helpers_killed += kill_helpers(fleet, i);
+      for (int i = 1; i <= fleet.size(); ++i) helpers_killed += fleet.kill_helpers(i);
     auto end = FleetRun::wait(id);
     INFO("release " << version << ", " << end.text() << ", " << helpers_killed << " helpers killed\n" << fleet.output("apply.log"));
     std::remove((fleet.folder() + "/apply.log").c_str());

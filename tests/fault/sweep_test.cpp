@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <fstream>
 #include <map>
 
 #include "core/net/ledger.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/faults.hpp"
 #include "tests/support/local_run.hpp"
@@ -18,12 +18,6 @@ using namespace ripcord;
 using namespace ripcord::test;
 
 namespace {
-
-bool long_campaign() { return ::getenv("RIPCORD_LONG") != nullptr; }
-
-void total(const std::string& line) {
-  if (const char* path = ::getenv("RIPCORD_TOTALS")) std::ofstream(path, std::ios::app) << line << "\n";
-}
 
 bool skipped() {
   if (strace_works()) return false;

@@ -8,12 +8,6 @@
 using namespace ripcord;
 using namespace ripcord::test;
 
-namespace {
-
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-}  // namespace
-
 TEST_CASE("formats: no way back is refused, two steps go through, a point of no return is passed by name and nothing is armed") {
   FleetRun fleet({.hosts = 2});
   WebUnit unit;

@@ -10,6 +10,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/fleet_run.hpp"
 
 using namespace ripcord;
@@ -54,19 +55,6 @@ std::string old_release(const FleetRun& fleet, int i) {
   return "";
 }
 
-bool runs(const FleetRun& fleet, int i, const std::string& version) {
-  auto running = fleet.services(i);
-  return fleet.version(i) == version && running.size() == 1 && running[0].starts_with("/srv/web/" + fleet.current(i) + "/") &&
-         fleet.answer(i) == version + "\n";
-}
-
-template <class Condition>
-bool eventually(Condition condition, Millis within) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(10000))
-    if (condition()) return true;
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("the cord from a machine that knows nothing: broken ways back are put right first, an absent host owes it, twice is once", "[cord]") {
@@ -92,7 +80,7 @@ TEST_CASE("the cord from a machine that knows nothing: broken ways back are put 
   CHECK(pulled.output.find("the release was brought to it") != pulled.output.npos);
   CHECK(pulled.output.find("the release was damaged, and mended") != pulled.output.npos);
   for (int i : {1, 2, 3, 5}) {
-    CHECK(runs(fleet, i, "1.0"));
+    CHECK(fleet.runs(i, "1.0"));
     CHECK(read_file(old_release(fleet, i) + "/only") == "of 1.0\n");
   }
   CHECK_FALSE(exists(elsewhere + "/.ripcord/ledger.db"));  // a rollback makes no ledger

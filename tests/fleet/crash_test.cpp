@@ -6,18 +6,13 @@
 #include <random>
 
 #include "core/base/files.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/fleet_run.hpp"
 #include "tests/support/local_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
-
-namespace {
-
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-}  // namespace
 
 TEST_CASE("SIGTERM and SIGHUP pause cleanly and name the command that goes on: 143, 129", "[crash]") {
   LocalRun fleet(6, 1, Millis(200));
@@ -107,7 +102,7 @@ TEST_CASE("a holder that was stopped, taken over and continued does nothing", "[
 }
 
 TEST_CASE("two operators at once, many times: one change after the other, never both", "[lease]") {
-  const bool full = ::getenv("RIPCORD_LONG") != nullptr;
+  const bool full = long_campaign();
   LocalRun fleet(2, 2, Millis(0));
   auto other = fleet.second_machine();
   for (const char* version : {"1.0", "2.0"}) {

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "core/base/files.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/fleet_run.hpp"
 
@@ -272,7 +273,7 @@ TEST_CASE("one scan at a time; options that make no sense are refused; what pers
   CHECK(gone.output.find("gone again: h1 web changed lib/a") != std::string::npos);
   CHECK(fleet.ripcord({"drift", "--persist", "2 of 3"}).output.empty());
 
-  int scans = std::getenv("RIPCORD_LONG") ? 1000 : 4;
+  int scans = long_campaign() ? 1000 : 4;
   for (int i = 0; i < scans; ++i) {
     auto r = fleet.ripcord({"drift", "--limit", "host=h1"});
     INFO(i << ": " << r.output);

@@ -5,12 +5,6 @@
 using namespace ripcord;
 using namespace ripcord::test;
 
-namespace {
-
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-}  // namespace
-
 TEST_CASE("drills: the way back is walked in each datacenter, a dead-man acts, and the cord still undoes the rollout before them") {
   FleetRun fleet({.hosts = 3});
   WebUnit unit;

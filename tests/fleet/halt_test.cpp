@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/fleet_run.hpp"
 #include "tests/support/local_run.hpp"
@@ -12,14 +13,8 @@
 using namespace ripcord;
 using namespace ripcord::test;
 
-namespace {
-
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-}  // namespace
-
 TEST_CASE("halt: two seconds after it returned nothing new is activated; only unhalt and resume go on", "[halt]") {
-  const bool full = ::getenv("RIPCORD_LONG") != nullptr;
+  const bool full = long_campaign();
   LocalRun fleet(full ? 200 : 16, full ? 16 : 2, Millis(200));
   fleet.write_unit("1.0");
   auto apply = fleet.start({"apply", "app-1.0/", "-y"}, "apply.log");

@@ -15,8 +15,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
 // Inside the host's mount namespace, where later sessions see it.
 void in_host(const FleetRun& fleet, int i, std::vector<std::string> words) {
   Command c;

@@ -5,20 +5,13 @@
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
 #include "tests/support/catch.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/fleet_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
 
 namespace {
-
-// Generous: many tests may share two processors.
-template <class Condition>
-bool eventually(Condition condition, Millis within = Millis(90000)) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(20000))
-    if (condition()) return true;
-  return false;
-}
 
 int intents(const FleetRun& fleet) {
   int n = 0;

@@ -10,8 +10,6 @@ using namespace ripcord::test;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
 void keygen(const std::string& path) {
   Command c;
   c.argv = {"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "release", "-f", path};

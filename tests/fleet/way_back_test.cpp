@@ -8,8 +8,6 @@ using namespace ripcord::test;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
 std::vector<json::object> ledger(const FleetRun& fleet, const std::string& kind) {
   std::vector<json::object> out;
   auto all = parse_json_object(fleet.ripcord({"history", "--all", "-o", "json"}).output, "history");

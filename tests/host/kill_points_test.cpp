@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -18,6 +17,7 @@
 #include "core/base/process.hpp"
 #include "core/base/wire.hpp"
 #include "tests/host/activation_fixture.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -27,7 +27,6 @@ namespace {
 
 constexpr const char* kCalls = "fsync,fdatasync,rename,renameat,renameat2,syncfs";
 
-bool whole() { return ::getenv("RIPCORD_LONG") != nullptr; }
 
 TestRelease still(const std::string& version) {
   TestRelease r(version);
@@ -182,7 +181,7 @@ bool back_point(int point, Findings& out) {
 
 // Every point (a sample in the short run), four at a time, until a run was not killed: that was past the last one.
 int campaign(bool (*point)(int, Findings&), Findings& out) {
-  const int step = whole() ? 1 : 5;
+  const int step = long_campaign() ? 1 : 5;
   std::atomic<int> next{1}, last{1 << 20}, killed{0};
   std::vector<std::thread> workers;
   for (int i = 0; i < 4; ++i)
@@ -213,9 +212,9 @@ TEST_CASE("killed at any fsync or rename, forward and back, a host ends where it
   std::string line = "kill points: " + std::to_string(forward) + " forward, " + std::to_string(back) + " back";
   for (const auto& [outcome, n] : findings.outcomes) line += "; " + std::to_string(n) + " " + outcome;
   INFO(line);
-  CHECK(forward >= (whole() ? 15 : 3));
-  CHECK(back >= (whole() ? 8 : 2));
+  CHECK(forward >= (long_campaign() ? 15 : 3));
+  CHECK(back >= (long_campaign() ? 8 : 2));
   CHECK(findings.outcomes["forward reverted"] + findings.outcomes["forward failed_unchanged"] > 0);
   CHECK(findings.outcomes["forward confirmed"] > 0);
-  if (const char* totals = ::getenv("RIPCORD_TOTALS")) std::ofstream(totals, std::ios::app) << line << "\n";
+  total(line);
 }

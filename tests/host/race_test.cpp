@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <fstream>
 #include <memory>
 #include <mutex>
 #include <random>
@@ -12,6 +11,7 @@
 
 #include "core/base/process.hpp"
 #include "tests/host/activation_fixture.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -74,7 +74,7 @@ struct Racer {
 }  // namespace
 
 TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict, and both sides know it", "[race]") {
-  const bool whole = ::getenv("RIPCORD_LONG") != nullptr;
+  const bool whole = long_campaign();
   const int rounds = whole ? 2000 : 16, workers = 4;
   std::vector<std::unique_ptr<Racer>> racers;
   for (int i = 0; i < workers; ++i) racers.push_back(std::make_unique<Racer>());
@@ -108,5 +108,5 @@ TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict,
     CHECK(tight_confirmed >= rounds / 20);
     CHECK(tight_reverted >= rounds / 20);
   }
-  if (const char* totals = ::getenv("RIPCORD_TOTALS")) std::ofstream(totals, std::ios::app) << line << "\n";
+  total(line);
 }

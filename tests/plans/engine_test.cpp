@@ -3,6 +3,7 @@
 #include "tests/plans/world.hpp"
 
 #include "plans/halt.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/temp_dir.hpp"
 
 using namespace ripcord;
@@ -258,7 +259,7 @@ TEST_CASE("an approval holds the stage until a person gives it") {
 TEST_CASE("seeded worlds keep the invariants") {
   const char* replay = std::getenv("RIPCORD_SEED");  // RIPCORD_SEED=25 replays one
   const int first = replay ? std::atoi(replay) : 1;
-  const int last = replay ? first : std::getenv("RIPCORD_LONG") ? 20000 : 400;
+  const int last = replay ? first : long_campaign() ? 20000 : 400;
   int ended_done = 0, ended_back = 0, ended_owed = 0, ended_mixed = 0, paused = 0, kills = 0, walks = 0;
   for (int seed = first; seed <= last; ++seed) {
     std::mt19937 random(static_cast<unsigned>(seed));

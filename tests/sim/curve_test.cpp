@@ -6,10 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
 
 #include "core/base/clock.hpp"
 #include "plans/engine.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/memory_ledger.hpp"
 #include "tests/support/sim_fleet.hpp"
@@ -133,7 +133,7 @@ Grown grown(int n) {
 
 TEST_CASE("a rollout costs in proportion to its fleet") {
   std::vector<int> sizes{500, 1000, 2000};
-  if (::getenv("RIPCORD_LONG")) sizes = {1000, 3000, 10000, 30000, 100000};
+  if (long_campaign()) sizes = {1000, 3000, 10000, 30000, 100000};
   std::string curve = "hosts    cpu seconds ms/host   MiB   events/host   entries/host   longest entry\n";
   std::vector<Grown> all;
   for (int n : sizes) {
@@ -145,7 +145,7 @@ TEST_CASE("a rollout costs in proportion to its fleet") {
     all.push_back(g);
   }
   fmt::print("{}", curve);
-  if (const char* path = ::getenv("RIPCORD_TOTALS")) std::ofstream(path, std::ios::app) << curve;
+  total(curve);
   INFO(curve);
   for (const auto& g : all) {
     // staged, intent, confirmed for a host, and a few for the rollout

@@ -6,11 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <thread>
 
 #include "core/base/clock.hpp"
 #include "tests/sim/sim_world.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -51,8 +51,8 @@ TEST_CASE("ten thousand worlds keep the invariants") {
     return;
   }
   const char* wanted = ::getenv("RIPCORD_SEEDS");  // how many
-  const unsigned first = ::getenv("RIPCORD_LONG") ? static_cast<unsigned>(boot_now().us & 0xffffff) * 64 : 1;
-  const unsigned last = first + static_cast<unsigned>(wanted ? std::atoi(wanted) : ::getenv("RIPCORD_LONG") ? 200000 : 10000) - 1;
+  const unsigned first = long_campaign() ? static_cast<unsigned>(boot_now().us & 0xffffff) * 64 : 1;
+  const unsigned last = first + static_cast<unsigned>(wanted ? std::atoi(wanted) : long_campaign() ? 200000 : 10000) - 1;
   auto begun = boot_now();
   auto* shared = static_cast<Shared*>(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   REQUIRE(shared != MAP_FAILED);
@@ -81,7 +81,7 @@ TEST_CASE("ten thousand worlds keep the invariants") {
   std::string line = fmt::format("simulated fleet: {} worlds from seed {}, {} events, {} entries, {} ms", sum.worlds, first, sum.events, sum.entries, (boot_now() - begun).count());
   for (int c = 0; c < SimTotals::kClasses; ++c) line += fmt::format("; {} {}", sum.hits[static_cast<std::size_t>(c)], SimTotals::name(c));
   fmt::print("{}\n", line);
-  if (const char* path = ::getenv("RIPCORD_TOTALS")) std::ofstream(path, std::ios::app) << line << "\n";
+  total(line);
   const bool many = last - first >= 999;
   for (int c = 0; c < SimTotals::kClasses && many; ++c) {
     INFO("never hit: " << SimTotals::name(c));

@@ -184,12 +184,24 @@ std::string FleetRun::changed_since(int i, const std::map<std::string, std::stri
   return out;
 }
 
+bool FleetRun::runs(int i, const std::string& wanted) const {
+  auto running = services(i);
+  return version(i) == wanted && running.size() == 1 && running[0].starts_with("/srv/web/" + current(i) + "/") && answer(i) == wanted + "\n";
+}
+
 bool FleetRun::all_run(const std::string& wanted) const {
-  for (int i = 1; i <= size(); ++i) {
-    auto running = services(i);
-    if (version(i) != wanted || running.size() != 1 || !running[0].starts_with("/srv/web/" + current(i) + "/") || answer(i) != wanted + "\n") return false;
-  }
+  for (int i = 1; i <= size(); ++i)
+    if (!runs(i, wanted)) return false;
   return true;
+}
+
+int FleetRun::kill_helpers(int i) const {
+  int killed = 0;
+  for (pid_t pid : hosts.processes(i)) {
+    auto command = read_file_if_exists(fmt::format("/proc/{}/cmdline", pid)).value_or("");
+    if (command.find("/ripcord-host") != command.npos && command.find("serve") != command.npos) killed += ::kill(pid, SIGKILL) == 0;
+  }
+  return killed;
 }
 
 }  // namespace ripcord::test

@@ -23,6 +23,8 @@ struct WebUnit {
   std::map<std::string, std::string> files;   // more files, by path in the unit's folder
 };
 
+inline bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
+
 class FleetRun {
  public:
   explicit FleetRun(SshdFleetOptions options = {}, std::string ssh = "");   // ssh: more keys of fleet.yaml's `ssh:`, "become: sudo, "
@@ -51,7 +53,9 @@ class FleetRun {
   std::string most_activated(int i) const;               // "" or the operation with more than one ACTIVATED
   std::map<std::string, std::string> snapshot(int i) const;   // every file of unit and unit state: type, mode, size, mtime, ctime, inode
   std::string changed_since(int i, const std::map<std::string, std::string>& before) const;   // lines: what differs from a snapshot
-  bool all_run(const std::string& version) const;        // current, one service of that release, and it answers with that version
+  bool runs(int i, const std::string& version) const;    // current, one service of that release, and it answers with that version
+  bool all_run(const std::string& version) const;
+  int kill_helpers(int i) const;                         // SIGKILL to every session (not to a dead-man's process); how many there were
 
   SshdFleet hosts;
 

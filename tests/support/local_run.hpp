@@ -6,6 +6,7 @@
 
 #include "core/base/json.hpp"
 #include "core/base/process.hpp"
+#include "tests/support/eventually.hpp"
 #include "tests/support/temp_dir.hpp"
 
 namespace ripcord::test {
@@ -43,18 +44,4 @@ class LocalRun {
   Millis healthy_;
 };
 
-template <class Condition>
-bool eventually(Condition condition, Millis within = Millis(30000));
-
 }  // namespace ripcord::test
-
-#include <unistd.h>
-
-#include "core/base/clock.hpp"
-
-template <class Condition>
-bool ripcord::test::eventually(Condition condition, Millis within) {
-  for (Elapsed until = boot_now() + within; boot_now() < until; ::usleep(10000))
-    if (condition()) return true;
-  return condition();
-}
