@@ -43,13 +43,16 @@ class Rollback : public Command {
     auto& out = c.out();
     RollbackPlace place{c.loop(), c.clock(), c.ports(), c.more_ports(), c.fleet(), ledger, c.store_for_writing(), c.spool_folder()};
 
+    std::string question = fmt::format("bring {} back on {}?", unit_, count_of(hosts_.size(), "host"));
     if (!options_.dry_run && !confirmation_.yes && out.can_ask()) {
       auto preview = options_;
       preview.dry_run = true;
       auto would = c.wait(run_rollback(place, hosts_, unit, preview, {}));
       if (out.text()) print_table(out, would, true);
+      auto returns = std::count_if(would.lines.begin(), would.lines.end(), [](const RollbackLine& l) { return l.result == RollbackLine::Result::returned; });
+      question = fmt::format("bring {} back on {}, and fence all {}?", unit_, count_of(static_cast<std::size_t>(returns), "host"), hosts_.size());
     }
-    if (!options_.dry_run) confirm(c, confirmation_, fmt::format("bring {} back on {}?", unit_, count_of(hosts_.size(), "host")), false);
+    if (!options_.dry_run) confirm(c, confirmation_, question, false);
 
     std::function<void(const RollbackLine&)> heard = [&](const RollbackLine& line) {
       if (options_.dry_run || out.quiet) return;
