@@ -28,7 +28,7 @@ class EntrySink {
 };
 
 // Appends what lies in the spool to the ledger, file by file, and removes each file once its entries are durable. What is in the
-// ledger already is not merged twice. A file with a line that cannot be read is merged as far as it can be and kept as
+// ledger already is not merged twice, by however many at once; what is spooled meanwhile stays for the next. A file with a line that cannot be read is merged as far as it can be and kept as
 // <name>.damaged. Returns the number of entries.
 Task<std::size_t> merge_spool(Ledger& ledger, std::string spool_folder);
 
