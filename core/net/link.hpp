@@ -47,7 +47,7 @@ class LinkError : public Error {
   // name: stable, for tests and JSON: settings, no_address, connect_refused, connect_timeout, no_route, jump_failed,
   // proxy_command, dropped (by sshd's MaxStartups), handshake_timeout, handshake_failed, auth_failed, auth_timeout, agent_gone,
   // key_unreadable, host_key_unknown, host_key_changed, host_key_revoked, exec_refused, sudo_needs_password, push_failed,
-  // no_space, read_only, noexec, wrong_arch, noisy_shell, start_timeout, closed, silent (docs/ssh.md)
+  // no_space, read_only, noexec, wrong_arch, noisy_shell, start_timeout, closed, corrupted, silent (docs/ssh.md)
   LinkError(LinkFault fault, std::string name, std::string what, std::string hint = {})
       : Error(std::move(what), std::move(hint), fault == LinkFault::trust ? Exit::integrity : Exit::unreachable),
         fault_(fault), name_(std::move(name)) {}

@@ -19,6 +19,9 @@ LinkError refused(const std::string& who, const std::string& why) {
                    "in docs/ssh.md, a login shell that is not nologin");
 }
 
+// The server's own no; anything else is about the connection, and says nothing about the host.
+bool is_refusal(int rc) { return rc == LIBSSH2_ERROR_CHANNEL_FAILURE || rc == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED; }
+
 LinkError start_timeout(const std::string& who) {
   return LinkError(LinkFault::unreachable, "start_timeout", fmt::format("'{}' did not start the program in time", who),
                    "a start-up file of the login shell may hang, or the host is overloaded");
@@ -42,7 +45,7 @@ Task<std::shared_ptr<SshExec>> SshExec::start(std::shared_ptr<SshSession> sessio
   }
   ++session->execs_;
   if (rc == LIBSSH2_ERROR_TIMEOUT) throw start_timeout(session->who());
-  if (!channel) throw session->is_lost() ? session->lost("opening a channel") : refused(session->who(), session->last_error());
+  if (!channel) throw session->is_lost() || !is_refusal(rc) ? session->lost("opening a channel") : refused(session->who(), session->last_error());
 
   std::shared_ptr<SshExec> exec(new SshExec(session, channel));
   auto request = [channel, &command] {
@@ -63,7 +66,7 @@ Task<std::shared_ptr<SshExec>> SshExec::start(std::shared_ptr<SshSession> sessio
     rc = co_await session->drive(again, deadline);
   }
   if (rc == LIBSSH2_ERROR_TIMEOUT) throw start_timeout(session->who());
-  if (rc != 0) throw session->is_lost() ? session->lost("starting the program") : refused(session->who(), session->last_error());
+  if (rc != 0) throw session->is_lost() || !is_refusal(rc) ? session->lost("starting the program") : refused(session->who(), session->last_error());
   if (sent < first.size()) co_await exec->write(first.substr(sent), deadline - session->clock_.elapsed());
   co_return exec;
 }
@@ -102,6 +105,7 @@ Task<bool> SshExec::send(std::string bytes, Millis stall, bool collect) {
     bool wrote = false;
     if (session->out_.size() < kSshOutLimit) {
       auto n = libssh2_channel_write_ex(channel_, 0, bytes.data() + at, std::min(bytes.size() - at, kSshPacket));
+      session->note(n);
       session->after_call();
       if (n < 0 && n != LIBSSH2_ERROR_EAGAIN) throw session->lost("sending");
       wrote = n > 0;
@@ -146,6 +150,7 @@ Task<std::string> SshExec::read(Elapsed deadline) {
   while (out.empty()) {
     if (session->shut_ || !channel_) throw session->lost("reading");
     auto n = read_now(out);
+    session->note(n);
     drain_errors();
     session->after_call();
     if (n > 0) break;

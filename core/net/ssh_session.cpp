@@ -56,6 +56,11 @@ struct SshCallbacks {
   static ssize_t receive(libssh2_socket_t, void* bytes, std::size_t size, int, void** abstract) {
     return static_cast<SshSession*>(*abstract)->on_receive(bytes, size);
   }
+  // Else some calls would say that a server refused what it never answered.
+  static int mac_error(LIBSSH2_SESSION*, const char*, int, void** abstract) {
+    static_cast<SshSession*>(*abstract)->note(LIBSSH2_ERROR_INVALID_MAC);
+    return -1;  // the packet is not believed
+  }
 };
 
 SshSession::SshSession(Loop& loop, Clock& clock, std::string who, Fd fd, std::shared_ptr<void> keep)
@@ -66,6 +71,7 @@ SshSession::SshSession(Loop& loop, Clock& clock, std::string who, Fd fd, std::sh
   if (!ssh_) throw Error("libssh2 cannot be started");
   libssh2_session_callback_set(ssh_, LIBSSH2_CALLBACK_SEND, reinterpret_cast<void*>(SshCallbacks::send));
   libssh2_session_callback_set(ssh_, LIBSSH2_CALLBACK_RECV, reinterpret_cast<void*>(SshCallbacks::receive));
+  libssh2_session_callback_set(ssh_, LIBSSH2_CALLBACK_MACERROR, reinterpret_cast<void*>(SshCallbacks::mac_error));
   libssh2_session_set_blocking(ssh_, 0);
   for (int method : {LIBSSH2_METHOD_CRYPT_CS, LIBSSH2_METHOD_CRYPT_SC}) libssh2_session_method_pref(ssh_, method, kSshCiphers);
   for (int method : {LIBSSH2_METHOD_MAC_CS, LIBSSH2_METHOD_MAC_SC}) libssh2_session_method_pref(ssh_, method, kSshMacs);
@@ -158,6 +164,10 @@ Task<bool> SshSession::turn(Elapsed deadline) {
   co_return ready;
 }
 
+void SshSession::note(long rc) {
+  if (rc < 0 && rc != LIBSSH2_ERROR_EAGAIN && broke_ == 0) broke_ = static_cast<int>(rc);
+}
+
 Task<int> SshSession::drive(std::function<int()> call, Elapsed deadline) {
   while (true) {
     int rc = call();
@@ -176,6 +186,11 @@ std::string SshSession::last_error() const {
 }
 
 LinkError SshSession::lost(const std::string& doing) const {
+  const int code = broke_ != 0 ? broke_ : libssh2_session_last_errno(ssh_);
+  if (!shut_ && !error_ && (code == LIBSSH2_ERROR_INVALID_MAC || code == LIBSSH2_ERROR_DECRYPT || code == LIBSSH2_ERROR_OUT_OF_BOUNDARY))
+    return LinkError(LinkFault::unreachable, "corrupted",
+                     fmt::format("bytes from '{}' were changed on their way, seen while {}: the connection's integrity check failed", who_, doing),
+                     "nothing that was changed was believed; some device in between damages data. What the host did last is unknown until it is asked again");
   std::string why = shut_ ? "it was closed here" : error_ ? errno_text(error_) : ended_ ? "the other side hung up" : last_error();
   return LinkError(LinkFault::unreachable, "closed", fmt::format("the connection to '{}' was lost while {}: {}", who_, doing, why),
                    "what the host did last is unknown until it is asked again");
@@ -233,7 +248,7 @@ Task<bool> SshSession::authenticate(std::string user, std::shared_ptr<SshKey> ke
     after_call();
     if (rc == 0) co_return true;
     if (rc != LIBSSH2_ERROR_EAGAIN) {
-      if (is_lost()) throw lost("logging in");
+      if (is_lost() || broke_ != 0) throw lost("logging in");
       co_return false;
     }
     if (!signing.wanted.empty()) {
@@ -257,7 +272,13 @@ Task<std::string> SshSession::methods(std::string user, Elapsed deadline) {
     if (list) found = list;
     return list ? 0 : libssh2_session_last_errno(ssh);
   };
-  co_await drive(call, deadline);
+  int rc = co_await drive(call, deadline);
+  // A server that refuses a key says what it would take. One that says nothing may not have refused anything.
+  if (rc == LIBSSH2_ERROR_TIMEOUT)
+    throw LinkError(LinkFault::unreachable, "auth_timeout", fmt::format("'{}' did not answer the login in time", who_),
+                    "PAM, or a directory service behind it, may hang on the host");
+  note(rc);
+  if (rc != 0) throw lost("logging in");
   co_return escape_terminal(found);
 }
 

@@ -48,7 +48,8 @@ class SshSession : public std::enable_shared_from_this<SshSession> {
   long on_send(const void* bytes, std::size_t size);
   long on_receive(void* bytes, std::size_t size);
   bool is_lost() const { return shut_ || ended_ || error_ != 0; }
-  LinkError lost(const std::string& doing) const;                // "closed", with the reason
+  void note(long rc);                                            // what a call of libssh2 said: the next one overwrites its own note
+  LinkError lost(const std::string& doing) const;                // "closed", with the reason; "corrupted" when bytes were changed on their way
   std::string last_error() const;
 
   Loop& loop_;
@@ -68,6 +69,7 @@ class SshSession : public std::enable_shared_from_this<SshSession> {
   bool received_ = false;         // bytes came in that another waiter may need to see
   bool dry_ = false;              // the socket was empty a moment ago: do not ask the kernel again before it says so
   int error_ = 0;                 // errno of the socket
+  int broke_ = 0;                 // libssh2's first word on what broke it, when it was noted
   int execs_ = 0;                 // channels opened so far
 };
 
