@@ -20,6 +20,10 @@ Task<std::string> ask_until(const StepContext& c, Elapsed until, Ask& ask) {
       if (e.fault() == LinkFault::ours || e.fault() == LinkFault::trust) throw;
       why = e.message();
       again = true;
+    } catch (const HostRefusal& e) {
+      if (e.code() != "busy") throw;  // another helper is at it, ours from before perhaps
+      why = e.message();
+      again = true;
     }
     if (!again) co_return "";
     if (c.clock.elapsed() + pause >= until) co_return why;

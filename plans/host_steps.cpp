@@ -17,17 +17,30 @@ Task<StepResult> confirm_healthy(const StepContext& c, Elapsed until, StepTimes 
   co_return from_terminal(c, confirm.state, step_ms);
 }
 
+// It went back: by itself, or somebody pulled the cord meanwhile. The second is no failure of the host: it refuses us (fenced).
+Task<> fence_again(const StepContext& c) {
+  AskFenced ask{c, {}};
+  co_await ask();
+}
+
 // The outcome is open: what the journal says, and on from there. Never re-activates.
 Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state) {
   AskState ask{c, std::move(state)};
   std::string why;
-  if (ask.state.phase == OpPhase::intent || ask.state.phase == OpPhase::reverting) {
-    // Somebody on the host is at it (or its recover() will be): look again until it has come to an end.
-    while (c.clock.elapsed() < until && (ask.state.phase == OpPhase::intent || ask.state.phase == OpPhase::reverting)) {
-      co_await sleep_until(c.clock, c.clock.elapsed() + Millis(500));
+  // Somebody on the host is at it: look again until it has come to an end. A helper that died between its intent and the switch is at
+  // nothing any more, and would leave its host to the dead-man switch: a session that may write ends what nobody owns when it begins.
+  for (Millis pause(500); c.clock.elapsed() < until && (ask.state.phase == OpPhase::intent || ask.state.phase == OpPhase::reverting);
+       pause = std::min(pause * 2, Millis(4000))) {
+    co_await sleep_until(c.clock, c.clock.elapsed() + pause);
+    if (ask.state.phase == OpPhase::intent) {
+      c.port.hang_up();
+      AskFenced fenced{c, {}};
+      why = co_await ask_until(c, until, fenced);
+      ask.state = fenced.state;
+    } else {
       why = co_await ask_until(c, until, ask);
-      if (!why.empty()) co_return unknown(c, why);
     }
+    if (!why.empty()) co_return unknown(c, why);
   }
   if (ask.state.phase == OpPhase::confirmed) {
     // The journal is about the operation; `current` is what runs. Between the two somebody may have pulled the cord.
@@ -44,6 +57,10 @@ Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state)
     StepTimes no_steps;
     co_return co_await confirm_healthy(c, until, std::move(no_steps));
   }
+  // It ended before anything was switched: that says nothing about the release.
+  if (ask.state.phase == OpPhase::failed_unchanged && ask.state.forward && c.attempts < kAttempts && c.spec.drill.empty())
+    co_return not_begun(c, "it was left unchanged" + (ask.state.detail.empty() ? "" : ": " + ask.state.detail));
+  if (ask.state.phase == OpPhase::reverted) co_await fence_again(c);
   if (ask.state.phase != OpPhase::activated) co_return from_terminal(c, ask.state, {});
   AskFinish finish{c, {}};
   why = co_await ask_until(c, until, finish);
@@ -53,6 +70,7 @@ Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state)
   co_return from_terminal(c, finish.reply.state, finish.reply.step_ms);
 }
 
+// Our own operation, whose answer was lost.
 Task<StepResult> settle(const StepContext& c, Elapsed until) {
   AskState ask{c, {}};
   std::string why = co_await ask_until(c, until, ask);
@@ -68,6 +86,21 @@ Task<StepResult> take_up(const StepContext& c, Elapsed until) {
   const bool went_back = ask.state.phase == OpPhase::reverted;
   if (went_back && c.attempts < kAttempts && c.spec.drill.empty()) co_return not_begun(c, "it went back by itself while no controller was there to confirm");
   co_return co_await settle_from(c, until, ask.state);
+}
+
+Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) {
+  std::optional<HostRefusal> refusal;
+  std::optional<LinkError> link;
+  try {
+    if (ours) co_return co_await settle(c, until);
+    co_return co_await take_up(c, until);
+  } catch (const LinkError& e) {
+    link = e;
+  } catch (const HostRefusal& e) {
+    refusal = e;
+  }
+  if (auto stop = not_the_host(link, refusal)) co_return *stop;
+  co_return unknown(c, refusal ? refusal->message() : link->message());
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
@@ -104,7 +137,8 @@ Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels 
   std::optional<LinkError> link;
   std::optional<HostRefusal> refusal;
   // Staging takes up where it was left, so a session that broke off in the middle is worth a second one.
-  for (int sessions = 0; sessions < 2 && (!link || link->name() == "closed") && !refusal; ++sessions) {
+  auto broke_off = [&] { return link->name() == "closed" || link->name() == "silent" || link->name() == "corrupted"; };
+  for (int sessions = 0; sessions < 2 && (!link || broke_off()) && !refusal; ++sessions) {
     link.reset();
     try {
       co_return co_await stage_once(c, release, labels, packs);
@@ -128,6 +162,7 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
     ActivateReply reply = co_await c.port.activate(std::move(request), c.spec.confirm_within + spread + Millis(10000), std::move(on_step));
     if (reply.healthy && reply.state.phase == OpPhase::activated) co_return co_await confirm_healthy(c, until, reply.step_ms);
     if (reply.state.phase == OpPhase::activated) co_return failed(c, reply);
+    if (reply.state.phase == OpPhase::reverted) co_await fence_again(c);
     if (reply.state.phase == OpPhase::none && !reply.failed_step.empty()) co_return failed(c, reply);  // nothing was begun, and it says why
     StepResult r = from_terminal(c, reply.state, reply.step_ms);
     if (!reply.failed_step.empty() && r.entry.at("kind") == "host.failed") {
@@ -141,22 +176,13 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
   } catch (const HostRefusal& e) {
     refusal = e;
   }
-  if (lost) co_return co_await settle(c, until);
+  if (lost) co_return co_await come_to_an_end(c, until, true);
   co_return nothing_changed(c, "activate", std::nullopt, refusal);
 }
 
 Task<StepResult> resolve_step(StepContext c) {
-  std::optional<HostRefusal> refusal;
-  std::optional<LinkError> link;
-  try {
-    co_return co_await take_up(c, settle_deadline(c));
-  } catch (const LinkError& e) {
-    link = e;
-  } catch (const HostRefusal& e) {
-    refusal = e;
-  }
-  if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  co_return unknown(c, refusal ? refusal->message() : link->message());
+  Elapsed until = settle_deadline(c);
+  co_return co_await come_to_an_end(c, until, false);
 }
 
 Task<StepResult> go_back_step(StepContext c) {

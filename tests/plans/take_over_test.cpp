@@ -113,6 +113,25 @@ TEST_CASE("hosts that went back while no controller was there count as no failur
   CHECK(went_back > 3);
 }
 
+TEST_CASE("a helper that died between its intent and the switch is not waited for: its host is asked to end it, and goes forward", "[resume]") {
+  World w(8);
+  for (const char* name : {"web-001", "web-006"}) w.hosts->host(name).faults.dies_before_switch = true;
+  const auto begun = w.clock.elapsed();
+  auto life = w.run(false);
+  CHECK(life.error == "");
+  CHECK(life.exit == Exit::done);
+  CHECK(w.running("2.0") == 8);
+  CHECK(w.state().failures == 0);
+  CHECK(w.clock.elapsed() - begun < Millis(30000));  // T is 60 s
+  for (const char* name : {"web-001", "web-006"}) {
+    int ended = 0;
+    for (const auto& [op, s] : w.hosts->host(name).ops) ended += s.phase == OpPhase::failed_unchanged;
+    CHECK(ended == 1);
+  }
+  CHECK(w.state().hosts()[5].attempts == 2);  // the first host's are counted anew for each leg of its walk
+  w.check_honest();
+}
+
 TEST_CASE("outcomes that are not known are asked for earliest deadline first", "[resume]") {
   World w(12, 1);
   w.spec.stages[0].max_parallel = 6;

@@ -95,6 +95,14 @@ class SimPort : public HostPort {
     s.to = a.to;
     s.epoch = a.epoch;
     s.at_ms = clock_.wall().ms;
+    if (a.forward && h_.faults.dies_before_switch) {
+      h_.faults.dies_before_switch = false;
+      h_.last_op = h_.last_forward = a.op;
+      ++h_.journal;
+      h_.set(h_.ops[a.op] = s, OpPhase::intent);
+      h_.arm(a.op, (clock_.elapsed() + Millis(a.confirm_within_ms)).us);
+      throw LinkError(LinkFault::unreachable, "closed", "the session broke");
+    }
     bool moves = h_.running != a.to;
     if (moves) ++h_.switches[a.op];
     h_.running = a.to;
@@ -165,6 +173,7 @@ class SimPort : public HostPort {
 
   Task<> fence(UnitRef, std::int64_t epoch, std::string holder, std::string) override {
     co_await travel();
+    end_orphans();
     fence_check(epoch, holder);
   }
 
@@ -221,7 +230,14 @@ class SimPort : public HostPort {
     if (h_.faults.undrain_fails > 0 && said.phase == OpPhase::confirmed) --h_.faults.undrain_fails, said.detail = "undrain: the balancer says no";
   }
 
+  // What a session that may write does when it begins.
+  void end_orphans() {
+    for (auto& [id, s] : h_.ops)
+      if (s.phase == OpPhase::intent) h_.set(s, OpPhase::failed_unchanged, "its helper ended before the switch"), h_.disarm(id);
+  }
+
   void end_pending() {
+    end_orphans();
     for (auto& [id, s] : h_.ops)
       if (s.phase == OpPhase::activated) {
         h_.running = s.from;
@@ -277,7 +293,8 @@ void SimHost::pass_time(Elapsed now, WallTime wall, bool asked) {
     s.at_ms = wall.ms;
     running = s.from;
     ++journal;
-    set(s, OpPhase::reverted, boots_now ? "the host was booted" : "not confirmed in time");
+    if (s.phase == OpPhase::intent) set(s, OpPhase::failed_unchanged, "not confirmed in time");
+    else set(s, OpPhase::reverted, boots_now ? "the host was booted" : "not confirmed in time");
     it = deadline_us.erase(it);
   }
 }

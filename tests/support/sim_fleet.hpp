@@ -21,6 +21,7 @@ struct SimFaults {
   bool untrusting = false;          // takes no release of ours: the signature is not what it should be
   bool lose_activate_reply = false; // the switch happens, the answer never comes (once)
   bool lose_confirm_reply = false;  // CONFIRMED is journalled, the answer never comes (once)
+  bool dies_before_switch = false;  // the helper dies between its intent and the switch (once)
   bool dies_after_switch = false;   // the controller can never reach it again after `current` moved
   bool way_back_broken = false;     // the old release does not start again after the new one ran
   bool deadman_dead = false;        // nobody goes back by himself; only a controller that asks makes an overdue way back happen
