@@ -7,6 +7,7 @@
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
 #include "cli/halted.hpp"
+#include "cli/ledger_check.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/target.hpp"
 #include "core/net/ledger_address.hpp"
@@ -69,6 +70,7 @@ class Drill : public Command {
     }
     UnitRef ref{name, newest.root};
     auto looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
+    if (auto lost = lost_commits(c, looks, name); !lost.empty()) throw Error(lost[0].what, "nothing was changed", lost[0].exit);
     auto choice = choose_drill(looks, count, per_, all_proofs(c.entries(), name));
     for (const auto& skipped : choice.skipped) c.out().warn("not drilled: " + skipped);
     for (const auto& value : choice.without) c.out().warn(fmt::format("no host of {} '{}' can be drilled", per_.empty() ? "fleet" : per_, value));

@@ -151,6 +151,15 @@ TEST_CASE("an older copy of the ledger was restored: the hosts know better, and 
   CHECK(refused.output.find("reconcile hello` brings them back") != std::string::npos);
   for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(version_of(demo, host) == "1.1");
 
+  // Every other way forward, too.
+  for (const auto& words : std::vector<std::vector<std::string>>{{"drill", "rollback", "hello", "--outside-window", "-y", "-m", "x"}, {"drift", "repair", "-y", "-m", "x"}}) {
+    auto other = demo.ripcord(words);
+    INFO(other.output);
+    CHECK(other.exit == 9);
+    CHECK(other.output.find("the ledger has lost entries: host 'web-0") != std::string::npos);
+  }
+  for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(version_of(demo, host) == "1.1");
+
   auto dry = demo.ripcord({"reconcile", "--dry-run"});
   CHECK(dry.exit == 0);
   CHECK(demo.ripcord({"apply", "hello/", "-y"}).exit == 9);
