@@ -79,6 +79,8 @@ std::string decode_ssh(const Yaml& node, Fleet& fleet) {
       ssh.timeouts.auth = timeout(t.get("auth"), ssh.timeouts.auth);
       t.close();
     }
+    if (auto v = node.get("heartbeat"); v && ((ssh.heartbeat = v.duration()) < Millis(100) || ssh.heartbeat > Millis(60000)))
+      v.error("a heartbeat is between 100ms and 1m");
     if (auto v = node.get("max_handshakes")) ssh.max_handshakes = static_cast<int>(v.integer(1, 1000));
     if (auto v = node.get("max_sessions")) ssh.max_sessions = static_cast<int>(v.integer(1, 10000));
     node.close();

@@ -22,6 +22,7 @@ struct SshDefaults {
   std::string user, identity, known_hosts, config, become;  // paths absolute or beside the fleet file (already resolved)
   int port = 0;
   LinkTimeouts timeouts;
+  Millis heartbeat{2000};      // how often hosts say that they are alive while a session is open
   int max_handshakes = 8;      // unauthenticated handshakes to one address at once
   int max_sessions = 64;       // sessions being opened at once, in all
 };

@@ -16,7 +16,8 @@ json::object with_unit(json::object request, const UnitRef& unit) {
 
 class WireHost : public HostPort {
  public:
-  WireHost(Loop& loop, Clock& clock, Link& link, const Host& host) : loop_(loop), clock_(clock), link_(link), host_(host) {}
+  WireHost(Loop& loop, Clock& clock, Link& link, const Host& host, Millis beat)
+      : loop_(loop), clock_(clock), link_(link), host_(host), beat_(beat) {}
 
   Task<Look> look(UnitRef unit, Verify verify, bool check_process) override {
     json::object request = with_unit({{"do", "observe"}}, unit);
@@ -65,7 +66,7 @@ class WireHost : public HostPort {
 
   Task<OpState> state(UnitRef unit, std::string op) override {
     json::object request = with_unit({{"do", "state"}, {"op", op}}, unit);
-    WireReply reply = co_await call(std::move(request), Millis(60000));
+    WireReply reply = co_await question(std::move(request), Millis(60000));
     co_return op_state_from_json(reply.body);
   }
 
@@ -107,7 +108,7 @@ class WireHost : public HostPort {
 
   Task<HealthReport> health(UnitRef unit) override {
     json::object request = with_unit({{"do", "health"}}, unit);
-    WireReply reply = co_await call(std::move(request), Millis(120000));
+    WireReply reply = co_await question(std::move(request), Millis(120000));
     HealthReport report;
     report.healthy = get_bool(reply.body, "healthy");
     report.detail = get_string_or(reply.body, "detail", "");
@@ -144,9 +145,9 @@ class WireHost : public HostPort {
   static Task<> open_into(WireHost& self, std::shared_ptr<Fresh> fresh) {
     try {
       HostAddress address = self.host_.address;
-      std::string first = WireSession::opening();
+      std::string first = WireSession::opening(self.beat_);
       auto channel = co_await self.link_.open(std::move(address), std::move(first));
-      auto session = std::make_unique<WireSession>(self.clock_, std::move(channel), self.host_.name);
+      auto session = std::make_unique<WireSession>(self.clock_, std::move(channel), self.host_.name, self.beat_);
       co_await session->read_hello(self.clock_.elapsed() + Millis(30000));
       session->no_request_in_opening();
       fresh->session = std::move(session);
@@ -163,21 +164,40 @@ class WireHost : public HostPort {
   }
 
   Task<Look> look_by(json::object request, Millis within) {
-    WireReply reply = co_await call(std::move(request), within);
+    WireReply reply = co_await question(std::move(request), within);
     Look look;
     look.hello = session_->hello();
     look.unit = observation_from_json(reply.body);
     co_return look;
   }
 
+  // A question, which may be asked twice: on a session from before it is asked once more when that one turns out to be lost.
+  Task<WireReply> question(json::object request, Millis within) {
+    const Elapsed until = clock_.elapsed() + within;
+    if (session_ && !session_->broken()) {
+      try {
+        json::object copy = request;
+        WireReply reply = co_await call(std::move(copy), within);
+        co_return reply;
+      } catch (const LinkError& e) {
+        if (e.fault() != LinkFault::unreachable) throw;
+      }
+    }
+    WireReply reply = co_await call(std::move(request), until - clock_.elapsed());
+    co_return reply;
+  }
+
   // Sends a request and waits for its reply; opens the session if there is none.
   Task<WireReply> call(json::object request, Millis within, std::function<void(std::string)> on_event = {}, bool data = false) {
-    if (session_ && session_->broken()) hang_up();
+    if (session_) {
+      const bool lost = co_await session_->fell_silent();
+      if (lost) hang_up();
+    }
     if (!session_) {
       HostAddress address = host_.address;
-      std::string first = WireSession::opening(std::move(request));
+      std::string first = WireSession::opening(beat_, std::move(request));
       auto channel = co_await link_.open(std::move(address), std::move(first));
-      session_ = std::make_unique<WireSession>(clock_, std::move(channel), host_.name);
+      session_ = std::make_unique<WireSession>(clock_, std::move(channel), host_.name, beat_);
       co_await session_->read_hello(clock_.elapsed() + Millis(30000));
     } else {
       co_await session_->send(std::move(request));
@@ -191,13 +211,14 @@ class WireHost : public HostPort {
   Clock& clock_;
   Link& link_;
   const Host& host_;
+  Millis beat_;
   std::unique_ptr<WireSession> session_;
   std::shared_ptr<Fresh> fresh_;
 };
 
 class WireHosts : public HostPorts {
  public:
-  WireHosts(Loop& loop, Clock& clock, Link& link, const Fleet& fleet) : loop_(loop), clock_(clock), link_(link) {
+  WireHosts(Loop& loop, Clock& clock, Link& link, const Fleet& fleet) : loop_(loop), clock_(clock), link_(link), beat_(fleet.ssh.heartbeat) {
     for (const auto& host : fleet.hosts) hosts_.emplace(host.name, &host);
   }
 
@@ -206,7 +227,7 @@ class WireHosts : public HostPorts {
     if (!port) {
       auto found = hosts_.find(name);
       if (found == hosts_.end()) throw Error(fmt::format("host '{}' is not in the fleet file", name), "it was when this was planned; put it back or retire it");
-      port = std::make_unique<WireHost>(loop_, clock_, link_, *found->second);
+      port = std::make_unique<WireHost>(loop_, clock_, link_, *found->second, beat_);
     }
     return *port;
   }
@@ -215,6 +236,7 @@ class WireHosts : public HostPorts {
   Loop& loop_;
   Clock& clock_;
   Link& link_;
+  Millis beat_;
   std::unordered_map<std::string, const Host*> hosts_;
   std::unordered_map<std::string, std::unique_ptr<WireHost>> ports_;
 };

@@ -2,25 +2,27 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "plans/host_port.hpp"
 
 namespace ripcord {
 
-std::string WireSession::opening() {
+std::string WireSession::opening(Millis beat) {
   std::string out;
-  append_frame(out, FrameKind::control, json::serialize(json::object{{"id", 1}, {"do", "hello"}}));
+  append_frame(out, FrameKind::control, json::serialize(json::object{{"id", 1}, {"do", "hello"}, {"alive_ms", beat.count()}}));
   return out;
 }
 
-std::string WireSession::opening(json::object request) {
-  std::string out = opening();
+std::string WireSession::opening(Millis beat, json::object request) {
+  std::string out = opening(beat);
   request["id"] = 2;
   append_frame(out, FrameKind::control, json::serialize(request));
   return out;
 }
 
-WireSession::WireSession(Clock& clock, std::unique_ptr<Channel> channel, std::string host)
-    : clock_(clock), channel_(std::move(channel)), host_(std::move(host)) {}
+WireSession::WireSession(Clock& clock, std::unique_ptr<Channel> channel, std::string host, Millis beat)
+    : clock_(clock), channel_(std::move(channel)), host_(std::move(host)), beat_(beat), silence_(kSilence), heard_(clock.elapsed()) {}
 
 void WireSession::fail(const std::string& what, LinkFault fault) {
   broken_ = true;
@@ -41,17 +43,31 @@ Task<Frame> WireSession::next_frame(Elapsed deadline) {
     }
     if (!wrong.empty()) fail("sent bytes that are not the protocol: " + wrong);
     if (frame) co_return std::move(*frame);
-    std::string bytes;
-    try {
-      bytes = co_await channel_->read(std::min(deadline, clock_.elapsed() + kSilence));
-    } catch (...) {
-      broken_ = true;
-      throw;
-    }
-    // The helper was killed, or the host goes down: nothing says that it would not do it when asked again.
-    if (bytes.empty()) fail("closed the session in the middle of a request", LinkFault::unreachable);
-    reader_.feed(bytes);
+    co_await hear(std::min(deadline, clock_.elapsed() + silence_));
   }
+}
+
+Task<> WireSession::hear(Elapsed deadline) {
+  std::string bytes;
+  try {
+    bytes = co_await channel_->read(deadline);
+  } catch (...) {
+    broken_ = true;
+    throw;
+  }
+  // The helper was killed, or the host goes down: nothing says that it would not do it when asked again.
+  if (bytes.empty()) fail("closed the session in the middle of a request", LinkFault::unreachable);
+  heard_ = clock_.elapsed();
+  reader_.feed(bytes);
+}
+
+Task<bool> WireSession::fell_silent() {
+  if (broken_ || !beats_ || clock_.elapsed() - heard_ < beat_ * 2) co_return broken_;
+  try {
+    co_await hear(clock_.elapsed() + Millis(1));  // what came meanwhile lies there
+  } catch (const LinkError&) {
+  }
+  co_return broken_;
 }
 
 Task<> WireSession::read_hello(Elapsed deadline) {
@@ -59,6 +75,8 @@ Task<> WireSession::read_hello(Elapsed deadline) {
   Expect expect{deadline, false, {}};
   WireReply first = co_await reply(std::move(expect));
   hello_ = hello_from_json(first.body);
+  beats_ = std::find(hello_.features.begin(), hello_.features.end(), "alive") != hello_.features.end();
+  if (beats_) silence_ = beat_ * kMissedBeats;
   if (hello_.protocol != kProtocol) fail(fmt::format("speaks protocol {}, and this program speaks {}", hello_.protocol, kProtocol));
 }
 

@@ -70,7 +70,7 @@ std::uint64_t bytes_of(const std::vector<JournalRecord>& records, const std::vec
 
 HelloReply hello(const HostContext& host, const std::string& deadman) {
   HelloReply h;
-  h.features = {"stage", "activate", "fetch", "journal", "halt", "scan"};
+  h.features = {"stage", "activate", "fetch", "journal", "halt", "scan", "alive"};
   h.host_id = host.host_id();
   h.boot_id = host.boot_id;
   h.arch = host.arch;

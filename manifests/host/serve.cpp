@@ -60,9 +60,10 @@ class Session {
     std::optional<Requests::DataOut> data;
     try {
       std::optional<Heartbeat> alive;
+      if (name == "hello") beat(request);
       if (requests_.may_take_long(host_, name, request)) {
         output_.flush();  // earlier replies need not wait for it
-        alive.emplace(output_);
+        if (!beats_) alive.emplace(output_);
       }
       reply = requests_.answer(host_, name, request, parts, data);
       json::object head{{"id", id_}, {"ok", true}};
@@ -77,6 +78,12 @@ class Session {
     output_.control(reply);
     if (data) send(*data);
     return name != "bye";
+  }
+
+  // From hello to the end, between requests too: what lies in between forgets connections on which nothing moves.
+  void beat(const json::object& request) {
+    auto every = get_int_or(request, "alive_ms", 0);
+    if (every > 0 && !beats_) beats_.emplace(output_, Millis(std::clamp<std::int64_t>(every, 50, 60000)));
   }
 
   std::optional<std::string> next_part(bool& ended) {
@@ -95,7 +102,8 @@ class Session {
   }
 
   void send(const Requests::DataOut& data) {
-    Heartbeat alive(output_);
+    std::optional<Heartbeat> alive;
+    if (!beats_) alive.emplace(output_);
     data([this](std::string_view part) {
       if (!part.empty()) output_.data(part);
     });
@@ -107,6 +115,7 @@ class Session {
   SessionInput input_;
   Requests requests_;
   std::int64_t id_ = 0;
+  std::optional<Heartbeat> beats_;  // last: its thread uses the output
 };
 
 }  // namespace

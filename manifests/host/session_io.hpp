@@ -56,7 +56,7 @@ class SessionInput {
   bool ended_ = false;
 };
 
-// Sends {"event":"alive"} every `every` while it lives.
+// Sends {"event":"alive"} every `every` while it lives: for one long request, or for a whole session when hello asks for it.
 class Heartbeat {
  public:
   explicit Heartbeat(SessionOutput& output, Millis every = Millis(5000));

@@ -1,7 +1,8 @@
 // What controller and host program say to each other (docs/protocol.md). Every request is one control frame
 // {"id": n, "do": "<name>", ...}; the reply is {"id": n, "ok": true, ...} or {"id": n, "ok": false, "error": {...}}; some are
 // followed or preceded by data frames, as said here. Requests may be sent without waiting; they are done in order.
-// Progress of a long request comes as {"id": n, "event": "<step>"} before its reply, and {"event": "alive"} every 5 s.
+// Progress of a long request comes as {"id": n, "event": "<step>"} before its reply, and {"event": "alive"} every 5 s meanwhile; a hello with
+// "alive_ms" has it come at that interval until the session ends, between requests too.
 #pragma once
 #include <cstdint>
 #include <map>

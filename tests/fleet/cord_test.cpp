@@ -12,6 +12,7 @@
 #include "tests/support/catch.hpp"
 #include "tests/support/eventually.hpp"
 #include "tests/support/fleet_run.hpp"
+#include "tests/support/slow_unit.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
@@ -183,6 +184,35 @@ TEST_CASE("the cord while a rollout runs elsewhere: every host is fenced, the ro
   CHECK(end.exit == 7);
   CHECK(fleet.all_run("1.1"));
   for (int i = 1; i <= 4; ++i) CHECK_FALSE(exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending")));
+}
+
+TEST_CASE("the cord in the middle of a restart that another machine began: it ends that, and the new release does not come after it", "[cord]") {
+  FleetRun fleet({.hosts = 3});
+  fleet.write_plan("unit: web\nstages:\n  - {name: all, hosts: rest, slow_start: false, max_parallel: 2}\nwindow: none\n");
+  write_slow(fleet, "1.0", "0");
+  REQUIRE(fleet.ripcord(apply_words("1.0", "")).exit == 0);
+  write_slow(fleet, "1.1", "1");
+  auto apply = fleet.start(apply_words("1.1", "1.0"), "apply.log");
+  auto under_way = [&] {
+    int n = 0;
+    for (int i = 1; i <= 3; ++i) n += fleet.count(i, "ACTIVATED") == 2 && starts(fleet, i, "1.1") == 1;
+    return n;
+  };
+  REQUIRE(eventually([&] { return under_way() == 2; }, Millis(30000)));
+  auto pulled = fleet.ripcord({"rollback", "web", "-y", "-m", "numbers fell"}, fleet.second_folder());
+  INFO(pulled.output);
+  CHECK(pulled.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+  auto end = FleetRun::wait(apply, Millis(60000));
+  INFO(fleet.output("apply.log"));
+  CHECK(end.exit == 7);
+  ::usleep(1200000);  // a start script that had been left alone would be through by now
+  CHECK(fleet.all_run("1.0"));
+  for (int i = 1; i <= 3; ++i) {
+    CHECK(fleet.count(i, "CONFIRMED") <= 2);  // its first release, and the way back
+    CHECK(fleet.most_activated(i) == "");
+    CHECK_FALSE(exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending")));
+  }
 }
 
 TEST_CASE("a failed rollout's own way back is mended as well when it was damaged meanwhile", "[cord]") {

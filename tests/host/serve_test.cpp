@@ -295,6 +295,22 @@ TEST_CASE("a long request says that it lives", "[serve]") {
   CHECK(output.gone());
 }
 
+TEST_CASE("a session that was asked to says that it lives, between requests too", "[serve]") {
+  TestHost h;
+  InProcess c(h.host);
+  c.greet();
+  ::usleep(150000);  // nobody has asked yet
+  c.request({{"id", 1}, {"do", "hello"}, {"alive_ms", 50}});
+  auto hello = c.reply();
+  CHECK(hello_from_json(hello).features.back() == "alive");
+  CHECK(c.events.empty());
+  ::usleep(300000);
+  c.request({{"id", 2}, {"do", "hello"}});
+  CHECK(get_int(c.reply(), "id") == 2);
+  CHECK(c.events.size() >= 2);
+  for (const auto& event : c.events) CHECK(event == R"({"event":"alive"})");
+}
+
 TEST_CASE("the program installs itself once it is whole", "[install]") {
   TempDir dir;
   auto digest = sha256("a program").hex();

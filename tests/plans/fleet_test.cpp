@@ -82,6 +82,7 @@ ssh:
   become: sudo
   state_dir: /opt/ripcord
   timeouts: {connect: 3s, handshake: 4s, auth: 5s}
+  heartbeat: 5s
   max_handshakes: 4
   max_sessions: 20
 labels: {tier: front, role: web}
@@ -109,6 +110,7 @@ datacenters:
   CHECK(fleet.ssh.identity == "/home/someone/.ssh/deploy");
   CHECK(fleet.ssh.known_hosts == dir / "keys/known");
   CHECK(fleet.ssh.timeouts.total() == Millis(12000));
+  CHECK(fleet.ssh.heartbeat == Millis(5000));
   CHECK(fleet.ssh.max_handshakes == 4);
   CHECK(fleet.ssh.max_sessions == 20);
   CHECK(fleet.datacenters == std::vector<std::string>{"ams", "fra"});
@@ -121,7 +123,7 @@ datacenters:
   CHECK(web->address.user == "deploy");
   CHECK(web->address.become == "sudo");
   CHECK(web->address.state_dir == "/opt/ripcord");
-  CHECK(web->line == 20);
+  CHECK(web->line == 21);
   CHECK(web->labels == Labels{{"tier", "ams"}, {"role", "web"}, {"rack", "r2"}, {"slot", "9"}, {"host", "web-03"},
                               {"datacenter", "ams"}, {"fleet", "shop"}, {"address", "10.0.0.13"}});
   const auto* db = fleet.find("db-01");
@@ -129,7 +131,7 @@ datacenters:
   CHECK(db->address.become.empty());
   CHECK(db->address.address == "db-01");
   CHECK(db->labels.at("role") == "db");
-  CHECK(db->line == 21);
+  CHECK(db->line == 22);
   CHECK(fleet.find("lone")->labels.at("tier") == "front");
   CHECK(fleet.find("nobody") == nullptr);
   CHECK(fleet.select(Selector::parse("role=web,datacenter=ams")).size() == 3);
@@ -143,6 +145,7 @@ TEST_CASE("fleet: defaults, and files that lie beside it") {
   CHECK(fleet.store == dir / ".ripcord/store");
   CHECK(fleet.ssh.known_hosts.empty());
   CHECK(fleet.ssh.config.empty());
+  CHECK(fleet.ssh.heartbeat == Millis(2000));
   CHECK(fleet.ssh.max_handshakes == 8);
   dir.write("known_hosts", "");
   dir.write("ssh_config", "");

@@ -37,6 +37,7 @@ TEST_CASE("what the example files call the default is the default") {
   CHECK(fleet.ssh.timeouts.connect == ssh.timeouts.connect);
   CHECK(fleet.ssh.timeouts.handshake == ssh.timeouts.handshake);
   CHECK(fleet.ssh.timeouts.auth == ssh.timeouts.auth);
+  CHECK(fleet.ssh.heartbeat == ssh.heartbeat);
   CHECK(fleet.ssh.max_handshakes == ssh.max_handshakes);
   CHECK(fleet.ssh.max_sessions == ssh.max_sessions);
   auto bare = decode_fleet(kExamples + "fleet.yaml", "fleet: f\ndatacenters: {a: {hosts: h}}\n");
