@@ -123,31 +123,13 @@ TEST_CASE("local: ended programs leave no zombies") {
   CHECK(children() == before);
 }
 
-namespace {
-
-struct CutShort {};
-
-Task<> open_and_wait(Link& link, Clock& clock, HostAddress host, int& opened) {
-  auto channel = co_await link.open(host, "hello");
-  co_await channel->read(clock.elapsed() + Millis(5000));
-  ++opened;
-  co_await channel->read(clock.elapsed() + Millis(3600 * 1000));
-}
-
-Task<> give_up(Clock& clock, int& opened) {
-  while (opened < 2) co_await sleep_until(clock, clock.elapsed() + Millis(5));
-  throw CutShort{};
-}
-
-}  // namespace
-
 TEST_CASE("local: a run that is cut short destroys link, clock and loop under waiting tasks") {
   TempDir dir;
   int opened = 0;
   auto w = std::make_unique<LinkWorld>();  // the clock goes before the loop
   auto link = make_local_link(w->loop, w->clock, echo_program());
   for (int i = 0; i < 2; ++i) spawn(w->loop, open_and_wait(*link, w->clock, folder_host(dir), opened), [](std::exception_ptr) {});
-  CHECK_THROWS_AS(run_to_end(w->loop, give_up(w->clock, opened)), CutShort);
+  CHECK_THROWS_AS(run_to_end(w->loop, give_up(w->clock, opened, 2)), CutShort);
   link.reset();
   w.reset();
   CHECK(opened == 2);

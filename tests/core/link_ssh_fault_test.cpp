@@ -285,24 +285,6 @@ TEST_CASE("ssh: a dead host beside live ones costs them nothing") {
   for (std::size_t i = 0; i < 5; ++i) CHECK(name_of(outs[i]) == (i == 2 ? "handshake_timeout" : "no error: hello"));
 }
 
-namespace {
-
-struct CutShort {};
-
-Task<> open_and_wait(Link& link, Clock& clock, HostAddress host, int& opened) {
-  auto channel = co_await link.open(host, "hello");
-  co_await channel->read(clock.elapsed() + Millis(5000));
-  ++opened;
-  co_await channel->read(clock.elapsed() + Millis(3600 * 1000));
-}
-
-Task<> give_up(Clock& clock, int& opened) {
-  while (opened < 1) co_await sleep_until(clock, clock.elapsed() + Millis(5));
-  throw CutShort{};
-}
-
-}  // namespace
-
 TEST_CASE("ssh: a run that is cut short destroys link, clock and loop under sessions in every state") {
   SshdFleetOptions options;
   options.hosts = 4;
@@ -314,7 +296,7 @@ TEST_CASE("ssh: a run that is cut short destroys link, clock and loop under sess
   hosts.fleet.freeze(2);
   for (int i = 1; i <= 8; ++i)
     spawn(w->loop, open_and_wait(*link, w->clock, hosts.host(1 + i % 4), opened), [](std::exception_ptr) {});
-  CHECK_THROWS_AS(run_to_end(w->loop, give_up(w->clock, opened)), CutShort);
+  CHECK_THROWS_AS(run_to_end(w->loop, give_up(w->clock, opened, 1)), CutShort);
   link.reset();
   w.reset();
   CHECK(opened >= 1);

@@ -82,6 +82,21 @@ struct SshWorld : LinkWorld {
   SshSettings settings;
 };
 
+// A run that is cut short while sessions are open: it ends by CutShort once so many have answered.
+struct CutShort {};
+
+inline Task<> open_and_wait(Link& link, Clock& clock, HostAddress host, int& opened) {
+  auto channel = co_await link.open(host, "hello");
+  co_await channel->read(clock.elapsed() + Millis(5000));
+  ++opened;
+  co_await channel->read(clock.elapsed() + Millis(3600 * 1000));
+}
+
+inline Task<> give_up(Clock& clock, int& opened, int enough) {
+  while (opened < enough) co_await sleep_until(clock, clock.elapsed() + Millis(5));
+  throw CutShort{};
+}
+
 // The name of the error, or "no error: <what was said>".
 inline std::string name_of(const Outcome& out) { return out.error ? out.error->name() : "no error: " + out.got; }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "core/base/process.hpp"
+#include "manifests/host/pending.hpp"
 #include "manifests/host/slot_file.hpp"
 #include "tests/support/catch.hpp"
 
@@ -91,6 +92,12 @@ std::string ActivationHost::to_look() const {
 }
 
 std::string ActivationHost::log() const { return text_of(unit().state + "/logs/web.log"); }
+
+void ActivationHost::kill_deadman() const {
+  auto deadman = read_pending(unit())->deadman;
+  ::kill(deadman.pid, SIGKILL);
+  CHECK(wait_for([&] { reap(deadman.pid); return !is_alive(deadman); }, Millis(1000)));
+}
 
 bool ActivationHost::wait_for(const std::function<bool()>& test, Millis limit) const {
   for (Elapsed end = boot_now() + limit; boot_now() < end; ::usleep(20000))

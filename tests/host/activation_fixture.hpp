@@ -11,6 +11,8 @@ std::string host_program();
 // Service 'web': a shell that writes "started <version>" to its log and sleeps, with its folder in the release.
 TestRelease sleeper(const std::string& version, const std::string& script = "exec sleep 1000");
 
+inline bool terminal(OpPhase p) { return p == OpPhase::reverted || p == OpPhase::failed_unchanged || p == OpPhase::needs_operator; }
+
 struct ActivationHost : TestHost {
   ActivationHost();
   ~ActivationHost() { end_services(); }
@@ -28,6 +30,7 @@ struct ActivationHost : TestHost {
   std::string service_folder() const;             // the release folder that the service's process lies in, by its cwd
   std::string to_look() const;                    // what a detail that asks for a person ends with
   std::string log() const;                        // of service web
+  void kill_deadman() const;                      // of the operation that is pending; returns when it is gone
   bool wait_for(const std::function<bool()>& test, Millis limit) const;
   bool nothing_left() const;                      // no pending, links or old bytes of an operation
 

@@ -27,7 +27,6 @@ namespace {
 
 constexpr const char* kCalls = "fsync,fdatasync,rename,renameat,renameat2,syncfs";
 
-
 TestRelease still(const std::string& version) {
   TestRelease r(version);
   r.file("code/data", "of " + version);

@@ -34,20 +34,6 @@ std::string kinds_and_paths(const Observation& o) {
   return out;
 }
 
-// Everything below a folder that a write would change, access times left out.
-std::string fingerprint(const std::string& folder) {
-  std::string out;
-  for (const auto& name : names_in(folder)) {
-    auto path = folder + "/" + name;
-    struct stat st {};
-    ::lstat(path.c_str(), &st);
-    out += path + " " + std::to_string(st.st_ino) + " " + std::to_string(st.st_size) + " " + std::to_string(st.st_mtim.tv_nsec) + " " +
-           std::to_string(st.st_ctim.tv_sec) + "." + std::to_string(st.st_ctim.tv_nsec) + "\n";
-    if (S_ISDIR(st.st_mode)) out += fingerprint(path);
-  }
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("a host that knows nothing is observed without a trace", "[observe]") {
@@ -75,7 +61,7 @@ TEST_CASE("observation tells what current is, and writes nothing", "[observe]") 
   CHECK(look().current == Observation::Current::none);
   CHECK(look().releases == std::vector<ReleaseId>{first.release, second.release});
   h.point_current(first.release);
-  auto before = fingerprint(h.dir.path());
+  auto before = files_state(h.dir.path());
   auto o = look();
   CHECK(o.current == Observation::Current::release);
   CHECK(o.running == first.release);
@@ -85,7 +71,7 @@ TEST_CASE("observation tells what current is, and writes nothing", "[observe]") 
   CHECK(look(Verify::none).tree_state == "unverified");
   CHECK(o.journal_seq == 4);
   CHECK(o.journal_hash == Journal(h.unit()).head_hash());
-  CHECK(fingerprint(h.dir.path()) == before);
+  CHECK(files_state(h.dir.path()) == before);
   CHECK(journal_lines(h.host, h.ref(), 2).size() == 2);
   CHECK(journal_lines(h.host, h.ref(), 2).at(0) == Journal(h.unit()).records().at(2).line);
 

@@ -52,25 +52,11 @@ struct ScanHost : ActivationHost {
   }
 };
 
-// Everything below a folder that a write would change, access times left out.
-std::string fingerprint(const std::string& folder) {
-  std::string out;
-  for (const auto& name : names_in(folder)) {
-    auto path = folder + "/" + name;
-    struct stat st {};
-    ::lstat(path.c_str(), &st);
-    out += path + " " + std::to_string(st.st_ino) + " " + std::to_string(st.st_size) + " " + std::to_string(st.st_mtim.tv_nsec) + " " +
-           std::to_string(st.st_ctim.tv_sec) + "." + std::to_string(st.st_ctim.tv_nsec) + "\n";
-    if (S_ISDIR(st.st_mode)) out += fingerprint(path);
-  }
-  return out;
-}
-
 }  // namespace
 
 TEST_CASE("an untouched unit has no finding, and a scan writes nothing to it", "[scan]") {
   ScanHost h;
-  auto unit = fingerprint(h.unit().unit_root), etc = fingerprint(h.dir / "etc");
+  auto unit = files_state(h.unit().unit_root), etc = files_state(h.dir / "etc");
   for (bool full : {false, true, false}) {
     auto s = h.look(full);
     CHECK(ScanHost::text(s).empty());
@@ -81,8 +67,8 @@ TEST_CASE("an untouched unit has no finding, and a scan writes nothing to it", "
     CHECK_FALSE(s.in_motion);
     CHECK(s.files > 8);
   }
-  CHECK(fingerprint(h.unit().unit_root) == unit);
-  CHECK(fingerprint(h.dir / "etc") == etc);
+  CHECK(files_state(h.unit().unit_root) == unit);
+  CHECK(files_state(h.dir / "etc") == etc);
   auto report = scan(h.host, h.request());
   CHECK(report.others.empty());
   CHECK(report.findings.empty());
@@ -282,10 +268,10 @@ TEST_CASE("an incremental scan reads nothing twice: what a full one read is note
   // Read-only sessions note nothing.
   put(h.at("lib/a"), "aaaa1.1");
   h.host.read_only = true;
-  auto state = fingerprint(h.host.layout.state);
+  auto state = files_state(h.host.layout.state);
   CHECK(h.look().hashed == 2);
   CHECK(h.look().hashed == 2);
-  CHECK(fingerprint(h.host.layout.state) == state);
+  CHECK(files_state(h.host.layout.state) == state);
   // A change within the clock tick of the last hash could hide behind it, so what is fresh is not noted.
   h.host.read_only = false;
   h.host.wall = wall_now;

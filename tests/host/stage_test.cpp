@@ -1,18 +1,11 @@
-#include "manifests/host/stage.hpp"
-
-#include <fcntl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
-
+#include "manifests/host/stage.hpp"
 #include "manifests/host/lock.hpp"
 #include "manifests/host/release_folder.hpp"
-#include "manifests/host/release_writer.hpp"
 #include "manifests/host/staging_folder.hpp"
 #include "manifests/shared/tree.hpp"
-#include "tests/host/test_host.hpp"
+#include "tests/host/stage_fixture.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -20,42 +13,9 @@ using namespace ripcord::test;
 
 namespace {
 
-TestRelease sample(const std::string& version = "1.0") {
-  TestRelease r(version);
-  r.file("code/bin/server", std::string(300000, 'x') + version, 0755);
-  r.file("code/README", "same in every version\n");
-  r.file("code/COPY", "same in every version\n", 0600);  // the same object twice, under another mode
-  r.file("code/empty", "");
-  r.link("code/bin/alias", "server");
-  r.dir("code/readonly", 0555);
-  r.file("code/readonly/data", "d", 0444);
-  r.file("config/common/app.conf.tmpl", "listen ${address}\nhost ${host}\nversion ${version}\n");
-  r.file("config/datacenter/ams/dc.conf", "ams\n");
-  r.file("config/datacenter/fra/dc.conf", "fra\n");
-  r.manifest.spec.persist = {"data/uploads"};
-  return r;
-}
-
 Tree expected_tree(const TestHost& h, const TestRelease& r) {
   return make_tree(r.manifest, r.digest(), h.host.facts(h.labels), [&](const Digest& d) { return r.objects.at(d); });
 }
-
-// A file system of its own for one test. Empty when this place may not mount one.
-class SmallDisk {
- public:
-  SmallDisk(const std::string& at, const std::string& options) : at_(at) {
-    mounted_ = ::mount("none", at_.c_str(), "tmpfs", 0, options.c_str()) == 0;
-    if (!mounted_) WARN("cannot mount a tmpfs (" << errno << "): this test needs root; not tested here");
-  }
-  ~SmallDisk() {
-    if (mounted_) ::umount2(at_.c_str(), MNT_DETACH);
-  }
-  explicit operator bool() const { return mounted_; }
-
- private:
-  std::string at_;
-  bool mounted_;
-};
 
 }  // namespace
 
@@ -193,79 +153,6 @@ TEST_CASE("a damaged release that cannot be made whole is left alone", "[stage]"
   CHECK(text_of(h.unit().release(first.release.folder()) + "/bin/server") == "x");
 }
 
-TEST_CASE("packs that are not what was asked for leave nothing behind", "[stage]") {
-  TestHost h;
-  auto r = sample();
-  auto pack = r.pack(h.offered(r).lacking);
-  auto refused = [&](const std::string& bytes) { return refusal([&] { h.stage_with(r, bytes); }); };
-  SECTION("cut short") {
-    CHECK(refused(pack.substr(0, pack.size() / 2)).message == "the pack cannot be used: the pack is not complete");
-  }
-  SECTION("a flipped byte") {
-    for (auto at = pack.size() / 3; at < pack.size(); at += pack.size() / 7) {
-      auto bad = pack;
-      bad[at] ^= 0x10;
-      CHECK_FALSE(refused(bad).code.empty());
-    }
-  }
-  SECTION("an object nobody asked for") {
-    auto r2 = r;
-    r2.file("code/other", "not asked for");
-    CHECK(refused(r2.pack({sha256("not asked for")})).message ==
-          "the pack holds the object " + sha256("not asked for").hex() + ", which was not asked for");
-  }
-  SECTION("an object of another length than the manifest says") {
-    auto lying = r;
-    lying.objects[sha256("d")] = "dd";
-    CHECK(refused(lying.pack({sha256("d")})).message ==
-          "the object " + sha256("d").hex() + " has 2 bytes in the pack and 1 in the manifest");
-  }
-  SECTION("an object twice") {
-    CHECK(refused(r.pack({sha256("d"), sha256("d")})).code == "bad_request");
-  }
-  SECTION("something lacking") {
-    auto r2 = refused(r.pack({sha256("d")}));
-    CHECK(r2.code == "missing_objects");
-    CHECK(r2.message.find("5 objects of the release did not come") == 0);
-  }
-  CHECK(names_in(h.unit().releases).empty());
-  CHECK(names_in(h.unit().metadata()).empty());
-  CHECK(h.stage(r).complete);
-}
-
-TEST_CASE("hostile manifests are refused before anything is written", "[stage]") {
-  TestHost h;
-  auto refused = [&](const TestRelease& r) {
-    auto result = refusal([&] { h.stage(r); });
-    CHECK_FALSE(exists(h.unit().unit_root));
-    CHECK_FALSE(exists(h.unit().state));
-    return result;
-  };
-  CHECK(refused(TestRelease("1.0").file("code/../../etc/passwd", "x")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").file("code/a\nb", "x")).message.find("'code/a\\nb'") != std::string::npos);
-  CHECK(refused(TestRelease("1.0").file("/etc/passwd", "x")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").file("code/" + std::string(256, 'a'), "x")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").link("code/out", "../../../etc")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").link("code/out", "/etc/passwd")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").file("code/su", "x", 04755)).message.find("'code/su' is setuid: the unit does not say allow_setuid") !=
-        std::string::npos);
-  CHECK(refused(TestRelease("1.0").file("code/a", "x").file("code/A", "y")).code == "bad_request");
-  CHECK(refused(TestRelease("1.0").link("code/dir", "bin").file("code/dir/x", "y")).code == "bad_request");
-  CHECK_FALSE(refused(TestRelease("../1.0").file("code/a", "x")).code.empty());
-  auto other = TestRelease("1.0").file("code/a", "x");
-  other.manifest.spec.root = "/opt";
-  CHECK(refusal([&] {
-          std::optional<OpenOffer> open;
-          auto offer = h.offer(other);
-          offer.unit.root = "/srv";
-          stage_offer(h.host, offer, open);
-        }).message == "the manifest is of unit 'storefront' in '/opt', the request is for unit 'storefront' in '/srv'");
-  auto setuid = TestRelease("1.0").file("code/su", "x", 04755);
-  setuid.manifest.spec.allow_setuid = true;
-  auto reply = h.stage(setuid);
-  CHECK(mode_of(h.unit().release(reply.release.folder()) + "/su") == 04755);
-}
-
 TEST_CASE("a unit stays where it is", "[stage]") {
   TestHost h;
   h.stage(sample("1.0"));
@@ -274,31 +161,6 @@ TEST_CASE("a unit stays where it is", "[stage]") {
   auto r = refusal([&] { h.stage(moved); });
   CHECK(r.code == "conflict");
   CHECK(r.message == "unit 'storefront' lives in '/srv' on this host, the release wants it in '/opt'");
-}
-
-TEST_CASE("links planted in the staging folder lead nowhere", "[stage]") {
-  TestHost h;
-  TempDir outside;
-  auto r = sample();
-  std::optional<OpenOffer> open;
-  auto reply = stage_offer(h.host, h.offer(r), open);
-  auto pack = r.pack(reply.lacking);
-  bool planted = false, sent = false;
-  auto next = [&]() -> std::optional<std::string> {
-    if (!planted) {  // by now the folders are there, and no file is
-      auto staging = h.unit().releases + "/" + names_in(h.unit().releases).at(0);
-      REQUIRE(::rmdir((staging + "/readonly").c_str()) == 0);
-      REQUIRE(::symlink(outside.path().c_str(), (staging + "/readonly").c_str()) == 0);
-      planted = true;
-    }
-    if (sent) return std::nullopt;
-    sent = true;
-    return pack;
-  };
-  auto refused = refusal([&] { stage_pack(h.host, *open, next); });
-  CHECK(refused.code == "bad_path");
-  CHECK(names_in(outside.path()).empty());
-  CHECK(names_in(h.unit().releases).empty());
 }
 
 TEST_CASE("left-over staging folders of dead sessions go, those of live ones stay", "[stage]") {
@@ -316,93 +178,4 @@ TEST_CASE("left-over staging folders of dead sessions go, those of live ones sta
   h.stage(sample("1.2"));
   CHECK(names_in(h.unit().releases).size() == 3);
   CHECK(names_in(h.unit().metadata()).size() == 3);
-}
-
-TEST_CASE("signatures are compulsory where a trust file is", "[stage]") {
-  TestHost h;
-  h.dir.write("etc/ripcord/allowed_signers", "ops@example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIDzHJ7bmpcMcn8xR1R4T3hGQ2tPzXUoJcQd6Ki8r2tT\n");
-  auto r = refusal([&] { h.stage(sample()); });
-  CHECK(r.code == "untrusted");
-  CHECK(r.message == "the release's seal is not trusted by '" + (h.dir / "etc/ripcord/allowed_signers") + "' on this host: it is not signed");
-  std::optional<OpenOffer> open;
-  auto offer = h.offer(sample());
-  offer.signature = "-----BEGIN SSH SIGNATURE-----\nnonsense\n-----END SSH SIGNATURE-----\n";
-  CHECK(refusal([&] { stage_offer(h.host, offer, open); }).code == "untrusted");
-  CHECK_FALSE(exists(h.unit().unit_root));
-}
-
-TEST_CASE("an owner nobody knows is refused before anything is written", "[stage]") {
-  if (::geteuid() != 0) {
-    WARN("needs root: owners are set by root only");
-    return;
-  }
-  TestHost h;
-  auto r = sample();
-  r.manifest.spec.owner = "no-such-user-here";
-  CHECK(refusal([&] { h.stage(r); }).code == "no_user");
-  CHECK_FALSE(exists(h.unit().unit_root));
-  r.manifest.spec.owner = "daemon";
-  auto reply = h.stage(r);
-  struct stat st {};
-  for (const char* path : {"", "/bin", "/bin/server", "/bin/alias", "/config/app.conf"}) {
-    REQUIRE(::lstat((h.unit().release(reply.release.folder()) + path).c_str(), &st) == 0);
-    CHECK(st.st_uid != 0);
-  }
-  ::stat((h.unit().shared + "/data/uploads").c_str(), &st);
-  CHECK(st.st_uid != 0);
-  CHECK(verify_release(h.unit(), require_release(h.unit(), reply.release), Verify::full).clean());
-}
-
-TEST_CASE("a full disk is noticed before anything is written", "[stage]") {
-  TestHost h;
-  h.dir.mkdir("srv");
-  auto r = sample();
-  SECTION("bytes") {
-    SmallDisk disk(h.dir / "srv", "size=200k");
-    if (!disk) return;
-    auto refused = refusal([&] { h.stage(r); });
-    CHECK(refused.code == "no_space");
-    CHECK(refused.message == "unit 'storefront' needs 392.0 KiB in '" + (h.dir / "srv") + "' and 200.0 KiB are free");
-    CHECK(names_in(h.dir / "srv").empty());
-  }
-  SECTION("inodes") {
-    SmallDisk disk(h.dir / "srv", "size=4m,nr_inodes=12");
-    if (!disk) return;
-    auto refused = refusal([&] { h.stage(r); });
-    CHECK(refused.code == "no_space");
-    CHECK(refused.message.find("inodes in '") != std::string::npos);
-    CHECK(names_in(h.dir / "srv").empty());
-  }
-}
-
-TEST_CASE("a disk that fills up while a release is written is left as it was", "[stage]") {
-  TestHost h;
-  h.dir.mkdir("srv");
-  auto r = sample();
-  SmallDisk disk(h.dir / "srv", "size=600k");
-  if (!disk) return;
-  std::optional<OpenOffer> open;
-  auto reply = stage_offer(h.host, h.offer(r), open);
-  auto pack = r.pack(reply.lacking);
-  int part = 0;
-  auto next = [&]() -> std::optional<std::string> {
-    if (++part > 1) return std::nullopt;
-    put(h.dir / "srv/hog", std::string(400000, 'h'));  // somebody else is faster
-    return pack;
-  };
-  auto refused = refusal([&] { stage_pack(h.host, *open, next); });
-  CHECK(refused.code == "no_space");
-  CHECK(refused.message.find("No space left on device (ENOSPC)") != std::string::npos);
-  CHECK(names_in(h.unit().releases).empty());
-  CHECK(h.kinds().empty());
-}
-
-TEST_CASE("a read-only file system has a name of its own", "[stage]") {
-  TestHost h;
-  h.dir.mkdir("srv");
-  SmallDisk disk(h.dir / "srv", "size=4m,ro");
-  if (!disk) return;
-  auto refused = refusal([&] { h.stage(sample()); });
-  CHECK(refused.code == "read_only");
-  CHECK(refused.message.find("Read-only file system (EROFS)") != std::string::npos);
 }

@@ -131,6 +131,19 @@ std::vector<std::string> names_in(const std::string& folder) {
   return out;
 }
 
+std::string files_state(const std::string& folder) {
+  std::string out;
+  for (const auto& name : names_in(folder)) {
+    auto path = folder + "/" + name;
+    struct stat st {};
+    ::lstat(path.c_str(), &st);
+    out += path + " " + std::to_string(st.st_ino) + " " + std::to_string(st.st_size) + " " + std::to_string(st.st_mtim.tv_nsec) + " " +
+           std::to_string(st.st_ctim.tv_sec) + "." + std::to_string(st.st_ctim.tv_nsec) + "\n";
+    if (S_ISDIR(st.st_mode)) out += files_state(path);
+  }
+  return out;
+}
+
 Refused refusal(const std::function<void()>& what) {
   try {
     what();

@@ -52,6 +52,7 @@ std::string text_of(const std::string& path);
 void put(const std::string& path, const std::string& text);
 unsigned mode_of(const std::string& path);
 std::vector<std::string> names_in(const std::string& folder);   // sorted, with dot files
+std::string files_state(const std::string& folder);             // of everything below it that a write would change; access times left out
 // The code of the HostFailure that `what` throws, and its message; "" when it throws none.
 struct Refused {
   std::string code, message;

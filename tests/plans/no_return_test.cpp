@@ -12,15 +12,6 @@ struct Past : World {
     spec.no_return = {"orders-db:7"};
     spec.rollback_on_failure = false;
   }
-  void say(json::object body) {
-    body["rollout"] = spec.id;
-    body["unit"] = "storefront";
-    Loop loop;
-    Ledger ledger(loop, clock, memory.open(), "bob", "desk", Ledger::Writing::inline_);
-    std::vector<json::object> bodies{std::move(body)};
-    run_to_end(loop, append(ledger, std::move(bodies)));
-  }
-  static Task<> append(Ledger& ledger, std::vector<json::object> bodies) { co_await ledger.append(std::move(bodies)); }
 };
 
 }  // namespace

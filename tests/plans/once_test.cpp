@@ -47,15 +47,6 @@ struct Migrating : World {
     if (with_check) o.check = {"migrated"};
     spec.once.push_back(o);
   }
-  void say(json::object body) {
-    body["rollout"] = spec.id;
-    body["unit"] = "storefront";
-    Loop loop;
-    Ledger ledger(loop, clock, memory.open(), "bob", "desk", Ledger::Writing::inline_);
-    std::vector<json::object> bodies{std::move(body)};
-    run_to_end(loop, append(ledger, std::move(bodies)));
-  }
-  static Task<> append(Ledger& ledger, std::vector<json::object> bodies) { co_await ledger.append(std::move(bodies)); }
   int seq_of(const std::string& kind, int stage = -1) const {
     for (const auto& e : memory.entries)
       if (get_string(e.body, "kind") == kind && (stage < 0 || get_int_or(e.body, "stage", -1) == stage)) return static_cast<int>(e.seq);

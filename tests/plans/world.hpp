@@ -137,6 +137,17 @@ struct World {
     return life;
   }
 
+  // Somebody at another desk steers this rollout.
+  void say(json::object body) {
+    body["rollout"] = spec.id;
+    body["unit"] = spec.unit;
+    Loop loop;
+    Ledger ledger(loop, clock, memory.open(), "bob", "desk", Ledger::Writing::inline_);
+    std::vector<json::object> bodies{std::move(body)};
+    run_to_end(loop, append(ledger, std::move(bodies)));
+  }
+  static Task<> append(Ledger& ledger, std::vector<json::object> bodies) { co_await ledger.append(std::move(bodies)); }
+
   RolloutState state() { return *fold_rollout(memory.entries, spec.id); }
   int running(const std::string& version) {
     int n = 0;
