@@ -166,11 +166,19 @@ struct Decider {
       return record("stage.started", {{"stage", now}, {"name", ss.name}});
     }
     if (s.baking) return bake(now);
-    if (s.in(HostPhase::waiting) > 0) return stage_hosts(now);
+    if (s.in(HostPhase::waiting) > passed_over(now)) return stage_hosts(now);
     if (now == 0 && rehearse(now, true)) return;
     if (s.in(HostPhase::staged) > 0) return activate(now);
     if (s.in(HostPhase::activating) > 0 || s.in(HostPhase::returning) > 0 || going_back(s) || walking) return progress(now);
+    if (s.in(HostPhase::waiting) > 0) return stage_hosts(now);  // the last word on those that are silent
     finish_stage(now);
+  }
+
+  // Hosts of the stage that are silent: the others do not wait for them, unless they would be too many if none of them came back.
+  int passed_over(int now) const {
+    int silent = 0;
+    for (int i : in.silent) silent += plan(i).stage == now && host(i).phase == HostPhase::waiting;
+    return state.unreachable + silent <= spec().max_unreachable ? silent : 0;
   }
 
   // What is to happen once before this stage. False: it has not happened, or nobody knows.
@@ -205,7 +213,7 @@ struct Decider {
     return false;
   }
 
-  // The release is staged on all hosts of the stage before any is switched.
+  // The release is staged on all hosts of the stage that answer before any is switched.
   void stage_hosts(int now) {
     const auto& s = stage(now);
     int in_flight = s.in(HostPhase::waiting) - static_cast<int>(s.idle[at(HostPhase::waiting)].size());

@@ -36,6 +36,7 @@ struct DecideInput {
   WallTime now;
   WallTime last_health_round;       // when the newest complete one of this process ended; ms = 0: none yet
   int max_staging = 64;             // hosts being staged at once
+  std::vector<int> silent;          // asked to take the release a while ago, and nothing heard of them since
   bool stopping = false;            // a signal came: start nothing, let what runs end
 };
 

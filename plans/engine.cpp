@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <functional>
+#include <utility>
 
 #include "plans/halt.hpp"
 #include "plans/history.hpp"
@@ -10,6 +11,7 @@
 #include "plans/lease_keeper.hpp"
 #include "plans/once_step.hpp"
 #include "plans/opening.hpp"
+#include "plans/silent_hosts.hpp"
 
 namespace ripcord {
 
@@ -28,6 +30,7 @@ struct Engine::Impl {
   std::optional<RolloutState> state;
   Signal wake;                       // something came of something
   int in_flight = 0;
+  SilentHosts silent;
   bool round_running = false;
   WallTime last_round{0};
   bool stopping = false;
@@ -125,9 +128,8 @@ struct Engine::Impl {
     json::object entry{{"kind", "host.intent"}, {"host", p.name}, {"op", op}, {"forward", forward}};
     if (rehearsal) entry["rehearsal"] = true;
     if (lapse) entry["lapse"] = true;
-    const auto from = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
-    const auto to = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
-    entry["from"] = from, entry["to"] = to;
+    entry["from"] = forward ? (p.from ? p.from->folder() : "nothing") : p.to.folder();
+    entry["to"] = forward ? p.to.folder() : (p.from ? p.from->folder() : "nothing");
     co_await append(std::move(entry));
   }
 
@@ -137,6 +139,8 @@ struct Engine::Impl {
       const Host* known = fleet.find(plan(host).name);
       Labels labels = known ? known->labels : Labels{};
       observer.on_step(plan(host).name, "staging");
+      silent.asked(host, clock.elapsed());
+      c.on_answer = [this, host] { silent.answered(host); };
       co_return co_await stage_step(std::move(c), release, std::move(labels), packs);
     }
     if (std::holds_alternative<Resolve>(action)) {
@@ -205,6 +209,7 @@ struct Engine::Impl {
       broken = std::string("internal: ") + e.what();
     }
     if (!broken.empty()) stop(broken, "policy");
+    silent.answered(host);
     state->set_busy(host, false);
     --in_flight;
     wake.notify_all();
@@ -323,16 +328,14 @@ struct Engine::Impl {
       in.now = clock.wall();
       in.last_health_round = last_round;
       in.stopping = stopping;
+      in.silent = silent.at(clock.elapsed());
       Decision d = decide(*state, in);
       if (state->ending != Ending::open && in_flight == 0) break;
       bool acted = !d.actions.empty();
       auto waiting = d.waiting;
       auto until = clock.elapsed() + options.steering_poll;
       if (d.wake && *d.wake - in.now < options.steering_poll) until = clock.elapsed() + std::max(Millis(1), *d.wake - in.now);
-      if (d.why != said) {
-        said = d.why;
-        observer.on_waiting(d);
-      }
+      if (std::exchange(said, d.why) != d.why) observer.on_waiting(d);
       bool recorded = false;
       for (const auto& a : d.actions) recorded = recorded || std::holds_alternative<Record>(a);
       co_await perform(std::move(d));

@@ -106,6 +106,7 @@ Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
   StageOffer offer{c.spec.unit_ref(), release.sealed.bytes, release.sealed.signature, labels};
   StageReply reply = co_await c.port.stage_offer(std::move(offer));
+  if (c.on_answer) c.on_answer();
   // A host that lacks template sources cannot know its tree before it has them.
   if (!reply.release.tree.is_zero() && !(reply.release == c.plan.to))
     co_return failed(c, "stage",

@@ -23,6 +23,7 @@ struct StepContext {
   std::function<void(std::string)> on_step;
   std::function<bool()> may_act;   // empty: yes. False: the lease ran out while the host was waited for
   std::function<Task<std::string>(std::string host, ReleaseId release)> mend;  // may be empty
+  std::function<void()> on_answer = {};  // of staging: the host has answered; may be empty
 };
 
 struct StepResult {

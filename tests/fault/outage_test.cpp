@@ -103,3 +103,36 @@ TEST_CASE("its sshd is killed and does not answer until after its deadline: the 
   CHECK(fleet.all_run("1.1"));
   outage.check_honest();
 }
+
+TEST_CASE("a host that freezes before its stage takes the release: the others are through long before it is given up", "[outage]") {
+  if (!long_campaign()) return;
+  FleetRun fleet({.hosts = 4}, "timeouts: {connect: 10s, handshake: 15s, auth: 15s}, ");
+  fleet.write_plan("unit: web\nstages:\n  - {name: canary, hosts: 1, bake: 3s}\n  - {name: rest, hosts: rest, slow_start: false}\nwindow: none\nmax_unreachable: 1\n");
+  write_slow(fleet, "1.0", "0");
+  auto id = fleet.start(apply_words("1.0", ""), "apply.log");
+  int canary = 0;
+  REQUIRE(eventually([&] {
+    for (int i = 1; i <= 4; ++i)
+      if (fleet.count(i, "CONFIRMED") == 1) canary = i;
+    return canary > 0;
+  }, Millis(30000)));
+  const int frozen = canary == 4 ? 3 : 4;
+  fleet.hosts.freeze(frozen);
+  const auto since = boot_now();
+  CHECK(eventually([&] {
+    int through = 0;
+    for (int i = 1; i <= 4; ++i) through += fleet.count(i, "CONFIRMED");
+    return through == 3;
+  }, Millis(13000)));  // bake 3 s, patience 5 s; given up after 18 s at the earliest
+  const auto took = boot_now() - since;
+  auto end = FleetRun::wait(id);
+  INFO(fleet.output("apply.log"));
+  CHECK(end.exit == 4);
+  CHECK(boot_now() - since > Millis(15000));
+  fleet.hosts.thaw(frozen);
+  auto again = fleet.ripcord({"apply", "web@1.0", "-y"});
+  INFO(again.output);
+  CHECK(again.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+  total(fmt::format("frozen before staging: the others were through after {}", format_duration(took)));
+}

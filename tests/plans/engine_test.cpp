@@ -393,3 +393,26 @@ TEST_CASE("halt at any moment, heard by file, ledger or hosts, with hosts that d
     }
   CHECK(in_the_middle > 12);
 }
+
+TEST_CASE("a host that says nothing while its stage is staged does not hold up the others, as long as it could be spared") {
+  for (bool spared : {true, false}) {
+    World w(9, 1);
+    w.spec.stages[0].bake = Millis(0);
+    w.spec.max_unreachable = spared ? 1 : 0;
+    w.hosts->host("web-004").faults.latency_ms = 20000;  // frozen; it comes back just before it would have been given up
+    auto life = w.run(false);
+    CHECK(life.error == "");
+    CHECK(life.exit == Exit::done);
+    CHECK(w.running("2.0") == 9);
+    WallTime staged{0}, last{0};
+    for (const auto& e : w.memory.entries) {
+      auto kind = get_string(e.body, "kind"), host = get_string_or(e.body, "host", "");
+      if (kind == "host.staged" && host == "web-004" && staged.ms == 0) staged = parse_utc(get_string(e.body, "time"));
+      if (kind == "host.confirmed" && host != "web-004") last = std::max(last, parse_utc(get_string(e.body, "time")));
+    }
+    INFO("the others were through at " << last.ms - kNoon.ms << " ms, the silent one was staged at " << staged.ms - kNoon.ms);
+    CHECK((last < staged) == spared);
+    CHECK((last - kNoon < Millis(10000)) == spared);
+    w.check_honest();
+  }
+}
