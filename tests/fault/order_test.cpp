@@ -4,6 +4,7 @@
 
 #include "core/base/process.hpp"
 #include "manifests/host/deadman.hpp"
+#include "manifests/host/release_folder.hpp"
 #include "tests/fault/power_scene.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/flush_order.hpp"
@@ -26,6 +27,17 @@ bool matters_on_a_host(const std::string& path) {
   return name != "lock" && name != "halt.lock" && name != "step" && path.find("/logs/") == path.npos && path.find("/services/") == path.npos;
 }
 
+// A record that is about to be written tells of what is so by now, and an intent of what is not so yet.
+std::string wrong_record(const CallStop& stop, const Script& script, ActivationHost& h) {
+  if (!stop.before || stop.call != "pwrite64" || !stop.file(0).ends_with("/journal")) return "";
+  auto line = stop.text(1);
+  auto says = [&](const char* kind) { return line.find(fmt::format("\"kind\":\"{}\"", kind)) != line.npos; };
+  auto on = read_current(h.unit()).release;
+  if (says("INTENT") && on != script.from) return "INTENT is written when it has switched";
+  if ((says("ACTIVATED") || says("CONFIRMED")) && on != script.to) return "it is written that it has switched, and it has not";
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("what a host relies on is durable before: files before names, the intent and the way back before the switch, all of it before it is told", "[order]") {
@@ -36,7 +48,10 @@ TEST_CASE("what a host relies on is durable before: files before names, the inte
     auto script = prepare(scene, h);
     FlushOrder order(h.dir.path(), matters_on_a_host);
     auto session = step_trace({RIPCORD_BUILD_DIR "/ripcord-host", "serve", "--root", h.dir.path()}, script.input, FlushOrder::calls(), Millis(60000),
-                              [&](const CallStop& stop) { order.see(stop); });
+                              [&](const CallStop& stop) {
+                                order.see(stop);
+                                CHECK(wrong_record(stop, script, h) == "");
+                              });
     if (auto pending = read_pending(h.unit())) disarm(h.host, *pending);
     INFO(test::to_text(scene));
     CHECK(session.exit == 0);

@@ -226,7 +226,7 @@ TEST_CASE("the power goes at any instant of an operation: what the disk holds is
   Findings findings;
   const unsigned seed = long_campaign() ? static_cast<unsigned>(boot_now().us) : 20261121;
   INFO("seed " << seed);
-  campaign(runs, long_campaign() ? 100000 : 4, seed, findings);
+  campaign(runs, long_campaign() ? 100000 : 5, seed, findings);
   for (const auto& w : findings.wrong) FAIL_CHECK(w);
   auto line = fmt::format("power cuts: {} instants of {} operations, {} in the middle of a flush, seed {}", findings.cuts, runs.size(), findings.torn, seed);
   for (const auto& [outcome, n] : findings.classes) line += fmt::format("; {} {}", n, outcome);

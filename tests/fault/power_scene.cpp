@@ -163,7 +163,8 @@ Script prepare(Scene scene, ActivationHost& h) {
     }
     case Scene::upgrade: {
       s.from = deployed(h, still("1.0"), "one");
-      forward(h.stage(still("1.1")).release);
+      session.stage(h, still("1.1"));  // so few that each is made durable by itself
+      forward(id_of(still("1.1")));
       break;
     }
     case Scene::rollback:
@@ -216,6 +217,9 @@ std::string wrong_at_once(Scene scene, const Script& script, ActivationHost& h, 
   if (!current.release && current.kind != Observation::Current::none) return "current names something that is no release of ours";
   auto records = Journal(h.unit()).records();
   if (may_switch && at_to && script.to != script.from && !journalled(records, "INTENT", script.op)) return "it has switched without an intent";
+  // The journal is never ahead of the link.
+  auto phase = h.state(script.op).phase;
+  if ((phase == OpPhase::activated || phase == OpPhase::confirmed) && !at_to) return fmt::format("the journal says {}, and current names '{}'", to_text(phase), current.target);
   if (scene == Scene::prune)
     for (const auto& release : releases_on_host(h.unit()))
       if (!whole(h, release)) return fmt::format("release {} is listed, and is not whole", release.folder());

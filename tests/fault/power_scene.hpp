@@ -13,7 +13,7 @@ namespace ripcord::test {
 
 enum class Scene {
   first,     // staged and deployed where nothing was
-  upgrade,   // 1.1 activated and confirmed over 1.0
+  upgrade,   // 1.1 staged, activated and confirmed over 1.0
   rollback,  // from 1.1 back to 1.0
   healed,    // the same, and 1.0 has to be put right before
   revert,    // the way back itself, in the boot after a first cut: 1.1 was activated over 1.0 and not confirmed
