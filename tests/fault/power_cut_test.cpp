@@ -3,10 +3,8 @@
 // at boot or by the dead-man's timer, ends the operation with one verdict; and then the host goes forward and back as ever (promises
 // 1, 2, 3, 5, 6, 12, 13). RIPCORD_LONG: every flush, many torn ones, on ext4 and XFS.
 #include <fmt/format.h>
-#include <stdlib.h>
 
 #include <atomic>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <random>
@@ -16,6 +14,7 @@
 #include "core/base/process.hpp"
 #include "manifests/host/deadman.hpp"
 #include "tests/fault/power_scene.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/disk_image.hpp"
 #include "tests/support/step_trace.hpp"
@@ -24,8 +23,6 @@ using namespace ripcord;
 using namespace ripcord::test;
 
 namespace {
-
-bool long_campaign() { return ::getenv("RIPCORD_LONG") != nullptr; }
 
 constexpr const char* kProgram = RIPCORD_BUILD_DIR "/ripcord-host";
 
@@ -237,5 +234,5 @@ TEST_CASE("the power goes at any instant of an operation: what the disk holds is
       INFO("never seen: " << wanted);
       CHECK(findings.classes[wanted] > 0);
     }
-  if (const char* totals = ::getenv("RIPCORD_TOTALS")) std::ofstream(totals, std::ios::app) << line << "\n";
+  total(line);
 }

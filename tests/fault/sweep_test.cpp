@@ -33,6 +33,7 @@ struct Sweep {
   TempDir logs;
   int release = 0;
   std::map<std::string, int> outcomes;   // what came of the disturbed runs
+  std::map<std::string, int> left;       // where they left the hosts: "controller killed: some had switched", "helper killed: INTENT FAILED_UNCHANGED"
 
   std::string now() const { return fmt::format("{}.0", release); }
   // apply of the next release, whose way back nobody needs to walk: the walk is tested elsewhere and would double the time.
@@ -60,6 +61,29 @@ struct Sweep {
   Command with_helper(Command c, const std::string& program) const {
     c.env->push_back("RIPCORD_HOST_PROGRAM=" + program);
     return c;
+  }
+
+  // What the journal tells of this release's first operation on a host: "INTENT ARMED FAILED_UNCHANGED"; "nothing".
+  std::string story(const std::string& host) const {
+    std::string op, out;
+    for (const auto& record : fleet.journal(host)) {
+      auto kind = get_string(record, "kind");
+      const auto* to = find_object(record, "to");
+      if (op.empty() && kind == "INTENT" && to && get_string(*to, "version") == now()) op = get_string(record, "op");
+      if (!op.empty() && get_string_or(record, "op", "") == op) out += (out.empty() ? "" : " ") + kind;
+    }
+    return out.empty() ? "nothing" : out;
+  }
+  void note_left(const std::string& who) {
+    if (who == "controller killed") ++left[fmt::format("{}: {} had switched", who, on_new() == 0 ? "nobody" : on_new() == 3 ? "all" : "some")];
+    else
+      for (const auto& host : fleet.names()) ++left[who + ": " + story(host)];
+  }
+  void require_left(const std::vector<std::string>& classes) {
+    for (const auto& wanted : classes) {
+      INFO("never seen: " << wanted);
+      CHECK(left[wanted] > 0);
+    }
   }
 
   // What the disturbed run said, against what is so; then on to the end without faults.
@@ -102,6 +126,7 @@ struct Sweep {
     auto words = next();
     auto run = run_process(traced_controller(fleet.command(words), injection, log(what)), kLongest, 1 << 20);
     auto calls = calls_made(log(what));
+    if (injection.at > 0 && injection.error.empty() && injected(log(what)) > 0) note_left("controller killed");
     if (injection.at > 0) settle(fmt::format("controller, {} at {} {}", injection.error.empty() ? "SIGKILL" : injection.error, injection.calls, injection.at), run, injected(log(what)));
     return calls;
   }
@@ -111,12 +136,14 @@ struct Sweep {
     auto program = traced_helper(folder, injection, hosts, log(what));
     auto run = run_process(with_helper(fleet.command(words), program), kLongest, 1 << 20);
     auto calls = calls_made(log(what));
+    if (injection.at > 0 && injection.error.empty() && hosts.empty() && injected(log(what)) > 0) note_left("helper killed");
     if (injection.at > 0) settle(fmt::format("helper on '{}', {} at {} {}{}", hosts, injection.error.empty() ? "SIGKILL" : injection.error, injection.calls, injection.at, injection.for_good ? " and later" : ""), run, injected(log(what)));
     return calls;
   }
   std::string text() const {
     std::string out;
     for (const auto& [outcome, n] : outcomes) out += fmt::format("; {} {}", n, outcome);
+    for (const auto& [where, n] : left) out += fmt::format("; {} {}", n, where);
     return out;
   }
 };
@@ -161,6 +188,19 @@ TEST_CASE("kill sweep: SIGKILL at the n-th change, in the controller, in the hel
     hits += injected(log);
   }
   s.settle("killed while it recovered", last, hits);
+  // The controller killed, and then the helpers of the run that resumes.
+  int cut = 0;
+  for (const char* call : {"fsync", "pwrite64", "unlink", "rename"})
+    for (int n : long_campaign() ? std::vector<int>{1, 2, 3, 4, 6, 9} : std::vector<int>{2}) {
+      if (!long_campaign() && call != std::string("fsync")) continue;
+      run_process(traced_controller(s.fleet.command(s.next()), {.at = 24 + 4 * (cut++ % 6), .calls = "fdatasync"}, s.log("cut")), Millis(90000), 1 << 20);
+      TempDir folder;
+      auto program = traced_helper(folder, kill_at({call, n}), "", s.log("recover-h"));
+      auto run = run_process(s.with_helper(s.fleet.command({"resume", "app"}), program), kLongest, 1 << 20);
+      const int hit = injected(s.log("recover-h"));
+      if (hit > 0) s.note_left("helper killed in the recovery");
+      s.settle(fmt::format("helpers killed at {} {} while a killed run was resumed", call, n), run, hit);
+    }
   auto line = fmt::format("kill sweep: {} runs over {} changes of the controller and {} of a helper{}", s.release - 3, of_controller.size(), of_helper.size(), s.text());
   total(line);
   INFO(line);
