@@ -11,6 +11,7 @@ ActivateRequest request_for(const StepContext& c, bool forward) {
   if (forward) {
     a.from = c.plan.from;
     a.to = c.plan.to;
+    a.undo_to = c.plan.undo_to;
     a.confirm_within_ms = c.spec.confirm_within.count();
     a.demand_strong = c.spec.demand_strong_deadman;
   } else {

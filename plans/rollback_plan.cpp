@@ -26,6 +26,9 @@ bool left_unwell(const Observation& o, const std::optional<ReleaseId>& running) 
   return op.phase == OpPhase::needs_operator && op.from == running;
 }
 
+// Where the cord takes a host from its newest forward operation.
+const std::optional<ReleaseId>& way_back_from(const OpState& op) { return op.undo_to ? op.undo_to : op.from; }
+
 void to_be_returned(RollbackLine& line, const Observation& o, std::optional<ReleaseId> target) {
   line.target = std::move(target);
   line.result = Result::returned;
@@ -87,8 +90,8 @@ RollbackLine plan_line(const HostLook& l, const std::string& undoes, const std::
       if (line.lacks == "missing") line.detail = fmt::format("it does not hold version {}", *to_version);
     }
   } else if (o.last_forward && !undoes.empty() && o.last_forward->rollout == undoes && line.before && o.last_forward->to == line.before &&
-             o.last_forward->from != line.before) {
-    to_be_returned(line, o, o.last_forward->from);
+             way_back_from(*o.last_forward) != line.before) {
+    to_be_returned(line, o, way_back_from(*o.last_forward));
   }
   if (line.result == Result::unchanged && left_unwell(o, line.before)) {
     line.result = Result::returned;

@@ -51,6 +51,8 @@ json::object host_to_json(const HostPlan& h, ReleaseTable& table) {
   if (h.unchanged) o["unchanged"] = true;
   if (h.away) o["away"] = true;
   if (!h.journalled_as.empty()) o["journalled_as"] = h.journalled_as;
+  if (h.undo_to) o["undo_to"] = table.number_of(*h.undo_to);
+  if (!h.host_id.empty()) o["host_id"] = h.host_id;
   return o;
 }
 
@@ -65,7 +67,26 @@ HostPlan host_from_json(const json::object& o, const std::vector<ReleaseId>& rel
   h.unchanged = get_bool_or(o, "unchanged", false);
   h.away = get_bool_or(o, "away", false);
   h.journalled_as = get_string_or(o, "journalled_as", "");
+  if (o.contains("undo_to")) h.undo_to = release_at(releases, get_int(o, "undo_to"));
+  h.host_id = get_string_or(o, "host_id", "");
   return h;
+}
+
+json::array to_json(const std::vector<LeftOut>& left_out) {
+  json::array out;
+  for (const auto& l : left_out) {
+    json::object one{{"host", l.host}, {"why", l.why}};
+    if (l.until_ms != 0) one["until"] = format_utc({l.until_ms});
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+LeftOut left_out_from_json(const json::value& v) {
+  if (!v.is_object()) throw Error("a host that was left out of the rollout is not an object");
+  const auto& o = v.get_object();
+  auto until = get_string_or(o, "until", "");
+  return {get_string(o, "host"), get_string_or(o, "why", ""), until.empty() ? 0 : parse_utc(until).ms};
 }
 
 }  // namespace
@@ -110,6 +131,9 @@ json::object to_json(const RolloutSpec& s) {
     o["once"] = std::move(once);
   }
   o["proof_valid_ms"] = s.proof_valid.count();
+  if (!s.purpose.empty()) o["purpose"] = s.purpose;
+  if (!s.carried_by.empty()) o["carried_by"] = s.carried_by;
+  if (!s.left_out.empty()) o["left_out"] = to_json(s.left_out);
   return o;
 }
 
@@ -164,12 +188,17 @@ RolloutSpec rollout_spec_from_json(const json::object& o) {
       s.once.push_back(once_from_json(one.get_object()));
     }
   s.proof_valid = Millis(get_int_or(o, "proof_valid_ms", kProofValid.count()));
+  s.purpose = get_string_or(o, "purpose", "");
+  s.carried_by = get_string_or(o, "carried_by", "");
+  if (const auto* left_out = find_array(o, "left_out"))
+    for (const auto& one : *left_out) s.left_out.push_back(left_out_from_json(one));
   return s;
 }
 
 json::object started_entry(const RolloutSpec& spec) {
   json::object o{{"kind", spec.drill.empty() ? "rollout.started" : "drill.started"}, {"version", spec.version}, {"why", spec.why}, {"spec", to_json(spec)}};
   if (!spec.drill.empty()) o["drill"] = spec.drill;
+  if (!spec.purpose.empty()) o["purpose"] = spec.purpose;
   if (spec.hotfix) o["hotfix"] = true;
   if (spec.outside_window) o["outside_window"] = true;
   if (!spec.no_return.empty()) o["no_return"] = to_json_array(spec.no_return);

@@ -31,7 +31,17 @@ struct HostPlan {
   bool unchanged = false;        // already runs `to`; only looked at
   std::string journalled_as;     // of a drill: the rollout that brought `to`, so that a rip cord still undoes that one
   bool away = false;             // unreachable at preflight: tried again in the last stage, owed otherwise
+  std::optional<ReleaseId> undo_to;  // ActivateRequest::undo_to: of a convergence
+  std::string host_id;           // as it said when it was looked at: another one later is another machine, or an empty disk
 };
+
+// A host that carries the unit and has no part in the rollout.
+struct LeftOut {
+  std::string host, why;
+  std::int64_t until_ms = 0;     // quarantined until then; 0: owed
+};
+
+inline constexpr std::string_view kConverge = "converge", kRepair = "repair";
 
 struct RolloutSpec {
   std::string id;                // "r-20261120-120000-ab12"
@@ -56,6 +66,9 @@ struct RolloutSpec {
   std::vector<OnceSpec> once;          // in order
   std::string drill;                   // plans/drill.hpp; "": a rollout
   Millis lapse_within{0};              // of the dead-man drill: its T
+  std::string purpose;                 // kConverge, kRepair: hosts are brought to what was decided before; "": this decides
+  std::string carried_by;              // the unit's `hosts:`; "": not known (an older ledger)
+  std::vector<LeftOut> left_out;
   std::string who, why;
 
   UnitRef unit_ref() const { return {unit, root}; }

@@ -54,6 +54,7 @@ json::object intent_of(const ActivateRequest& r, const std::string& current, con
   json::object o{{"op", r.op}, {"rollout", r.rollout}, {"forward", r.forward}};
   o["from"] = to_json(r.from);
   o["to"] = to_json(r.to);
+  if (r.undo_to) o["undo_to"] = to_json(r.undo_to);
   o["epoch"] = r.epoch, o["holder"] = r.holder, o["ledger_id"] = r.ledger_id;
   o["who"] = r.who, o["why"] = r.why, o["within_ms"] = r.confirm_within_ms;
   o["files"] = to_json(placed);

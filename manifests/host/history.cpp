@@ -34,6 +34,7 @@ void begin_operation(UnitHistory& h, const JournalRecord& r) {
   o.state.forward = get_bool(r.body, "forward");
   o.state.from = optional_release(r.body, "from");
   o.state.to = optional_release(r.body, "to");
+  o.state.undo_to = optional_release(r.body, "undo_to");
   o.state.who = get_string_or(r.body, "who", "");
   o.state.why = get_string_or(r.body, "why", "");
   o.state.at_ms = r.at_ms;
@@ -131,16 +132,17 @@ const Operation* UnitHistory::open() const {
 bool UnitHistory::once_confirmed(const ReleaseId& release) const {
   return std::any_of(operations.begin(), operations.end(), [&](const auto& entry) {
     const auto& state = entry.second.state;
-    return state.phase == OpPhase::confirmed && (state.to == release || state.from == release);
+    return state.phase == OpPhase::confirmed && (state.to == release || state.from == release || state.undo_to == release);
   });
 }
 
 std::optional<ReleaseId> UnitHistory::way_back(const std::optional<ReleaseId>& current) const {
-  for (auto op = order.rbegin(); op != order.rend(); ++op) {
-    const auto& state = operations.at(*op).state;
+  for (auto id = order.rbegin(); id != order.rend(); ++id) {
+    const auto& op = operations.at(*id);
+    const auto& state = op.state;
     bool went = state.phase == OpPhase::confirmed || state.phase == OpPhase::activated;
     bool repair = state.from == state.to;  // the same release once more: what it came from is further back
-    if (state.forward && went && !repair) return current && state.to == current ? state.from : std::nullopt;
+    if (state.forward && went && !repair) return current && state.to == current && op.way_back() != current ? op.way_back() : std::nullopt;
   }
   return std::nullopt;
 }

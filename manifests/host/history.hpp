@@ -22,6 +22,8 @@ struct Operation {
   int attempts = 0;              // REVERTING or ATTEMPT records so far
   json::object intent;           // the INTENT record, whole
 
+  // Where the rip cord goes from it: `undo_to` where the request named one, else `from`.
+  const std::optional<ReleaseId>& way_back() const { return state.undo_to ? state.undo_to : state.from; }
   bool terminal() const;         // CONFIRMED, REVERTED, FAILED_UNCHANGED, NEEDS_OPERATOR
 };
 
@@ -40,8 +42,9 @@ struct UnitHistory {
   const Operation* newest() const;
   const Operation* newest_forward() const;  // without repairs, which go from a release to itself
   const Operation* open() const;           // the newest operation, when it is not terminal
-  bool once_confirmed(const ReleaseId& release) const;  // some operation to it was CONFIRMED, or it was the `from` of one
-  // What `rollback` without a target returns to: the `from` of the newest forward operation that is CONFIRMED (or ACTIVATED and
+  // Some operation to it was CONFIRMED, or it was the `from` of one, or named by its ledger as the way back of one.
+  bool once_confirmed(const ReleaseId& release) const;
+  // What `rollback` without a target returns to: the way back of the newest forward operation that is CONFIRMED (or ACTIVATED and
   // still open), when its `to` is what runs now; else none, so it never goes further back by itself.
   std::optional<ReleaseId> way_back(const std::optional<ReleaseId>& current) const;
 };

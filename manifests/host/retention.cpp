@@ -40,7 +40,7 @@ std::map<std::string, std::string> needed(const UnitHistory& history) {
     if (r) out.try_emplace(r->folder(), why);
   };
   // The newest forward operation is what the cord undoes, also when it was undone already: a person may want to see both sides.
-  if (const auto* forward = history.newest_forward()) need(forward->state.from, "a rollback goes there"), need(forward->state.to, "the newest rollout brought it");
+  if (const auto* forward = history.newest_forward()) need(forward->way_back(), "a rollback goes there"), need(forward->state.from, "the newest rollout replaced it"), need(forward->state.to, "the newest rollout brought it");
   for (const auto& [id, op] : history.operations) {
     bool open = !op.terminal() || op.state.phase == OpPhase::needs_operator;
     if (open && (&op == history.newest() || !op.terminal())) need(op.state.from, "an operation that is not over needs it"), need(op.state.to, "an operation that is not over needs it");

@@ -13,7 +13,8 @@ bool names(const CurrentLink& current, const std::optional<ReleaseId>& release) 
 ReturnPath return_path(const UnitHistory& history, const CurrentLink& current) {
   const Operation* op = history.newest_forward();
   if (!op || !op->state.to || !names(current, op->state.to)) return {};
-  return {true, op->state.from};
+  if (op->way_back() == op->state.to) return {};  // it was brought to where a rip cord had left the others
+  return {true, op->way_back()};
 }
 
 std::optional<ReleaseId> release_of_version(const UnitHistory& history, const UnitLayout& unit, const std::string& version) {

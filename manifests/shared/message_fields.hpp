@@ -48,6 +48,7 @@ inline void fields(auto& f, Of<OpState> auto& s) {
   f.maybe("forward", s.forward, true);
   f.maybe("from", s.from);
   f.maybe("to", s.to);
+  f.maybe("undo_to", s.undo_to);
   f.maybe("deadline_left_ms", s.deadline_left_ms, -1);
   f.maybe("detail", s.detail);
   f.maybe("who", s.who);
@@ -68,6 +69,7 @@ inline void check(const UnitRef& u) {
 inline void check(const OpState& s) {
   check(s.from);
   check(s.to);
+  check(s.undo_to);
 }
 
 template <class T>

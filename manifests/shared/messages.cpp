@@ -93,6 +93,7 @@ static void fields(auto& f, Of<ActivateRequest> auto& a) {
   f.need("forward", a.forward);
   f.maybe("from", a.from);
   f.maybe("to", a.to);
+  f.maybe("undo_to", a.undo_to);
   f.need("epoch", a.epoch);
   f.need("holder", a.holder);
   f.maybe("ledger_id", a.ledger_id);
@@ -144,6 +145,7 @@ static void check(const ActivateRequest& a) {
   check(a.unit);
   check(a.from);
   check(a.to);
+  check(a.undo_to);
 }
 static void check(const ActivateReply& a) { check(a.state); }
 static void check(const FenceRequest& r) { check(r.unit); }

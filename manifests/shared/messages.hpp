@@ -61,6 +61,7 @@ struct OpState {
   OpPhase phase = OpPhase::none;
   bool forward = true;
   std::optional<ReleaseId> from, to;   // from: none at a first deployment
+  std::optional<ReleaseId> undo_to;    // where the rip cord goes from it, when that is not `from` (ActivateRequest)
   std::int64_t deadline_left_ms = -1;  // armed and not confirmed: time until the host goes back by itself
   std::string detail;                  // why, for reverted, failed_unchanged, needs_operator
   std::string who, why;
@@ -118,6 +119,9 @@ struct ActivateRequest {
   bool forward = true;               // false: going back: never armed, never itself undone, compare-and-swap
   std::optional<ReleaseId> from;     // none: nothing deployed
   std::optional<ReleaseId> to;       // none only when going back to nothing (stop the service, remove the link)
+  // Forward, of a host that is brought to where the others are: a rip cord takes it where it takes them, though it never ran that.
+  // `to`: it stays. Failing and the dead-man switch go to `from` all the same.
+  std::optional<ReleaseId> undo_to;
   std::int64_t epoch = 0;
   std::string holder, ledger_id, who, why;
   std::int64_t confirm_within_ms = 0;  // T; forward only
