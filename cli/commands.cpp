@@ -35,6 +35,10 @@ const std::vector<CommandInfo>& commands() {
       {"approve", G::steering, "UNIT [-m WHY]", "let the stage that waits for approval start", "", make_approve},
       {"abort", G::steering, "UNIT [-m WHY]", "stop, and bring every touched host back", "", make_abort},
       {"retry", G::steering, "UNIT [HOST...] [-m WHY]", "try hosts again that failed or did not answer", "", make_retry},
+      {"quarantine", G::steering, "[HOST...] --reason TEXT --owner WHO --until WHEN | HOST... --lift", "leave hosts out of rollouts until a day",
+       "For hosts in maintenance. Rollouts leave them out by name; they count neither as unreachable nor as owed, and `drift` reports nothing\n"
+       "of them. When the time has passed they are owed what they missed. A rollback reaches for them all the same.",
+       make_quarantine},
       {"halt", G::steering, "[-m WHY]", "the big red switch: no host activates anything new until unhalt",
        "Needs no ledger, no lease, and no rollout process that listens. Hosts that did not acknowledge are named (exit 4). rollback, abort\n"
        "and the dead-man switch work all the same. A rollout that was stopped goes on by `resume` only.",
@@ -48,7 +52,10 @@ const std::vector<CommandInfo>& commands() {
        "In working hours only, unless --outside-window -m WHY. `drill report` says when each datacenter's way back was last walked.",
        make_drill},
 
-      {"hosts", G::looking, "[--limit SELECTOR] [--unit UNIT]", "every host: what it runs, and whether it answers", "", make_hosts},
+      {"hosts", G::looking, "[replace OLD NEW | retire HOST | readmit HOST] [options]", "every host: what it runs, and whether it answers",
+       "`hosts retire HOST -m WHY`: it is gone for good, and nothing is owed to it. `hosts replace OLD NEW -m WHY`: NEW is owed what OLD had.\n"
+       "`hosts readmit HOST -m WHY` takes either back. Host keys are another matter: `trust add`.",
+       make_hosts},
       {"show", G::looking, "UNIT[@VERSION] | HOST | ROLLOUT", "one release, host or rollout in detail", "", make_show},
       {"logs", G::looking, "UNIT [HOST]", "output kept of the steps that failed", "", make_logs},
       {"drift", G::looking, "[repair [ID|HOST...] | accept ID...] [options]", "which hosts are no longer what the ledger says, and why",

@@ -34,7 +34,7 @@ struct DriftScan {
   WallTime last_full;
   std::string unrecorded;
   Exit exit = Exit::done;
-  std::size_t answered() const;
+  std::size_t answered() const;   // or need not: in quarantine
   std::size_t drifted() const;    // hosts with something shown that counts
 };
 

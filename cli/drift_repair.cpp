@@ -29,7 +29,7 @@ bool is_of_files(const DriftFinding& f) {
 }
 
 bool is_wanted(const DriftItem& item, const std::vector<std::string>& which) {
-  if (!item.counts() || item.unit.empty() || item.finding.kind == "foreign_unit") return false;
+  if (!item.counts() || item.unit.empty() || item.finding.kind == "foreign_unit" || item.finding.kind == "owed") return false;
   return which.empty() || std::any_of(which.begin(), which.end(), [&](const std::string& w) { return w == item.id() || w == item.host; });
 }
 
@@ -102,6 +102,9 @@ Exit carry_out(Context& c, const DriftScan& scan, Repair& repair, const std::str
   auto spec = prepared.preflight.spec;
   for (auto& stage : spec.stages) stage.bake = std::min(stage.bake, kLongestBake), stage.approval = false;
   for (auto& host : spec.hosts) host.unchanged = false;  // it is the right release, and something about it is wrong
+  spec.purpose = kRepair;
+  spec.left_out.clear();
+  spec.once.clear();  // what was to happen once a rollout has happened
   entry["rollout"] = spec.id;
   c.append({std::move(entry)});
   return worst(exit, start_rollout(c, prepared.release, std::move(spec), prepared.preflight.highest_epoch, {}));

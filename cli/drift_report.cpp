@@ -50,6 +50,7 @@ void say_host(Context& c, const DriftScan& scan, const HostScan& host) {
   auto say = [&](const Line& line) { out.print(line.render(out.style)); };
   Line head;
   head.add(host.host->name, Tone::bold).add(" (" + host.host->datacenter + ")");
+  if (!host.report && !host.apart.empty()) return;
   if (!host.report) {
     head.add("  " + host.fault_name + ": " + host.fault, host.fault_kind == LinkFault::trust ? Tone::bad : Tone::warn);
     say(head);
@@ -112,7 +113,8 @@ void say_text(Context& c, const DriftScan& scan) {
 json::object host_json(const HostScan& h, const DriftScan& scan) {
   json::object o{{"host", h.host->name}, {"datacenter", h.host->datacenter}};
   auto counts = std::any_of(scan.shown.begin(), scan.shown.end(), [&](const DriftItem& i) { return i.host == h.host->name && i.alerts && i.counts(); });
-  o["state"] = !h.report ? (h.fault_kind == LinkFault::trust ? "untrusted" : "unreachable") : counts ? "drifted" : "clean";
+  if (!h.apart.empty()) o["quarantine"] = h.apart;
+  o["state"] = !h.report && !h.apart.empty() ? "quarantined" : !h.report ? (h.fault_kind == LinkFault::trust ? "untrusted" : "unreachable") : counts ? "drifted" : "clean";
   if (!h.report) o["error"] = json::object{{"name", h.fault_name}, {"what", h.fault}, {"hint", h.hint}};
   if (!h.report) return o;
   json::array logins;

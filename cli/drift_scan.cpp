@@ -10,6 +10,7 @@
 
 #include "cli/drift.hpp"
 #include "cli/look.hpp"
+#include "plans/drift_debt.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -72,7 +73,7 @@ void record(Context& c, DriftMemory& memory, DriftScan& scan) {
 }  // namespace
 
 std::size_t DriftScan::answered() const {
-  return static_cast<std::size_t>(std::count_if(hosts.begin(), hosts.end(), [](const HostScan& h) { return h.report.has_value(); }));
+  return static_cast<std::size_t>(std::count_if(hosts.begin(), hosts.end(), [](const HostScan& h) { return h.report || !h.apart.empty(); }));
 }
 
 std::size_t DriftScan::drifted() const {
@@ -123,6 +124,7 @@ DriftScan scan_for_drift(Context& c, const DriftOptions& options) {
   Rules rules(c);
   DriftInput in{&before, &after, [&](const std::string&, const Intent& intent) { return rules(intent); }, fold_accepted(entries), scan.units, c.now()};
   scan.items = judge_drift(scan.hosts, in);
+  apply_debts(scan.items, scan.hosts, fold_debts(entries, c.fleet(), c.now()), scan.units);
   scan.gone = memory.take(scan.hosts, scan.units, scan.items, options.persist.value_or(Persistence::parse(c.fleet().drift_persist)), scan.at);
   scan.ways_back = ways_back(scan.hosts, after, scan.units);
   bool whole = !options.limit && !options.unit;

@@ -6,6 +6,7 @@
 
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
+#include "cli/debts.hpp"
 #include "cli/halted.hpp"
 #include "cli/ledger_check.hpp"
 #include "cli/rollout_run.hpp"
@@ -68,6 +69,9 @@ class Drill : public Command {
       std::erase_if(hosts, [&](const Host* h) { return !selector.matches(h->labels); });
       if (hosts.empty()) throw Error(fmt::format("--limit '{}' matches no host of {}", escape_terminal(*limit_), name), {}, Exit::refused);
     }
+    auto roll = without_quarantined(c, debts_of(c), hosts);
+    hosts = roll.hosts;
+    for (const auto& left : roll.quarantined) c.out().warn(fmt::format("not drilled: {}: {}", left.host, left.why));
     UnitRef ref{name, newest.root};
     auto looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
     if (auto lost = lost_commits(c, looks, name); !lost.empty()) throw Error(lost[0].what, "nothing was changed", lost[0].exit);

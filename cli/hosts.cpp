@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/debts.hpp"
+#include "cli/hosts_roster.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "plans/readiness.hpp"
@@ -11,12 +13,16 @@ namespace {
 class Hosts : public Command {
  public:
   void declare(Arguments& a) override {
+    a.positionals("ACTION", words_, "none: what every host runs; replace OLD NEW, retire HOST, readmit HOST: who is expected, for the ledger");
     a.value("--limit", limit_, "SELECTOR", "only these hosts");
     a.value("--unit", unit_, "UNIT", "only this unit; else every unit that is sealed here");
+    a.value("-m,--message", why_, "WHY", "replace, retire, readmit: why; required");
   }
 
   Exit run(Context& c) override {
+    if (!words_.empty()) return change_roster(c, words_, why_);
     auto hosts = limited(c, limit_);
+    const auto book = book_of(c);
     auto units = unit_ ? std::vector<std::string>{*unit_} : c.store().units();
     if (units.empty()) units.push_back("");
     std::vector<std::vector<HostLook>> looks;
@@ -57,15 +63,17 @@ class Hosts : public Command {
       item["running"] = std::move(running);
       item["way_back"] = std::move(back);
       if (newest.look) item["release_bytes"] = bytes, item["free_bytes"] = newest.look->unit.free_bytes;
+      auto [apart, tone] = standing(book, *hosts[i], looks, units, i, item);
       items.push_back(std::move(item));
       row.push_back({newest.look ? format_size(bytes) : "-"});
       row.push_back({newest.look ? format_size(newest.look->unit.free_bytes) : "-"});
       row.push_back({newest.look ? newest.look->hello.deadman : "-"});
-      if (newest.look && newest.look->hello.halted) row.push_back({newest.look->hello.halted->text(), Tone::bad});
+      if (!apart.empty()) row.push_back({newest.look ? apart : apart + "; " + newest.fault_name, tone});
+      else if (newest.look && newest.look->hello.halted) row.push_back({newest.look->hello.halted->text(), Tone::bad});
       else if (newest.look) row.push_back({"ok", Tone::good});
       else row.push_back({newest.fault_name + ": " + newest.fault, Tone::bad});
       table.row(std::move(row));
-      if (!newest.look) {
+      if (!newest.look && !book.quarantines.contains(hosts[i]->name)) {
         ++lost;
         exit = worst(exit, newest.fault_kind == LinkFault::trust ? Exit::integrity : Exit::unreachable);
       }
@@ -75,6 +83,7 @@ class Hosts : public Command {
       return exit;
     }
     for (const auto& line : table.render(out.style)) out.print(line);
+    if (!book.owed.empty()) out.note(fmt::format("`{}` brings what is owed", c.command("converge -m WHY")));
     for (std::size_t u = 0; u < ways.size(); ++u)
       if (ways[u].of > 0) out.note(units[u] + ": " + ways[u].text());
     if (lost > 0)
@@ -97,6 +106,40 @@ class Hosts : public Command {
     return out;
   }
 
+  // A ledger that is not there says nothing; what hosts run they say themselves.
+  static DebtBook book_of(Context& c) {
+    try {
+      return debts_of(c);
+    } catch (const Error& e) {
+      c.out().warn(fmt::format("what is owed is not known: {}", e.what()));
+      return {};
+    }
+  }
+
+  // Quarantined, owed, installed again: in one cell, and in JSON each by its name.
+  static std::pair<std::string, Tone> standing(const DebtBook& book, const Host& host, const std::vector<std::vector<HostLook>>& looks,
+                                               const std::vector<std::string>& units, std::size_t i, json::object& item) {
+    std::pair<std::string, Tone> out{"", Tone::warn};
+    auto owed = book.of_host(host.name);
+    item["owed"] = debts_json(owed);
+    auto q = book.quarantines.find(host.name);
+    item["quarantine"] = q == book.quarantines.end() ? json::value(nullptr) : json::value(quarantine_json(q->second, true));
+    for (const auto& d : owed) out.first += (out.first.empty() ? "owed " : "; owed ") + d.text();
+    for (std::size_t u = 0; u < units.size(); ++u) {
+      auto by_host = book.intents.find(units[u]);
+      if (!looks[u][i].look || by_host == book.intents.end() || !by_host->second.contains(host.name)) continue;
+      auto again = installed_again(by_host->second.at(host.name), *looks[u][i].look);
+      if (again.empty()) continue;
+      item["installed_again"] = true;
+      out.first += (out.first.empty() ? "" : "; ") + again;
+    }
+    if (q != book.quarantines.end()) out = {q->second.text(), Tone::dim};
+    else if (!book.roster.expects(host.name)) out = {"not expected any more", Tone::dim};
+    return out;
+  }
+
+  std::vector<std::string> words_;
+  std::string why_;
   std::optional<std::string> limit_, unit_;
 };
 

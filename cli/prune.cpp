@@ -6,6 +6,7 @@
 
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
+#include "cli/debts.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "manifests/shared/retention.hpp"
@@ -66,7 +67,9 @@ class Prune : public Command {
     rules.dry_run = dry_run_;
     if (keep_) rules.keep = at_least("--keep", *keep_, 5, 1000);
     if (age_) rules.age_ms = parse_age(*age_).count();
-    rules.pinned = pinned(c);
+    auto book = debts_of(c);
+    refuse_debts(c, book);
+    rules.pinned = pinned(c, book);
     auto& out = c.out();
     auto chosen = limited(c, limit_);
     if (!dry_run_)
@@ -77,7 +80,7 @@ class Prune : public Command {
     c.wait(prune_all(c.loop(), c.ports(), hosts, rules));
     json::array told;
     Exit exit = Exit::done;
-    for (const auto& h : hosts) told.push_back(json_of(h)), exit = h.fault.empty() ? exit : worst_of(exit, h.exit);
+    for (const auto& h : hosts) told.push_back(json_of(h)), exit = h.fault.empty() || book.quarantines.contains(h.host->name) ? exit : worst_of(exit, h.exit);
     if (!dry_run_) note(c, "prune.ended", told);
     if (out.text()) print(out, hosts);
     else out.print_list("hosts", told);
@@ -103,9 +106,25 @@ class Prune : public Command {
     return *age;
   }
 
-  // What open rollouts start from and go to. Without the ledger nobody knows, so nothing is pruned.
-  std::vector<Digest> pinned(Context& c) {
-    std::set<Digest> pins;
+  // Hosts that are owed may need what others would throw away. Those that are knowingly apart do not hold anybody up: what they may need
+  // is pinned.
+  void refuse_debts(Context& c, const DebtBook& book) const {
+    auto owed = book.of_unit(unit_);
+    if (owed.empty()) return;
+    auto lines = debt_lines(owed);
+    for (std::size_t i = dry_run_ ? 0 : 1; i < lines.size(); ++i) c.out().warn("owed: " + lines[i]);
+    if (dry_run_) return;
+    throw Error(fmt::format("{} of '{}' {} owed, and what {} may need stays until then: {}", count_of(owed.size(), "host"), unit_, owed.size() == 1 ? "is" : "are",
+                            owed.size() == 1 ? "it" : "they", lines[0]),
+                fmt::format("nothing was changed; `{}` brings what is owed, `{}` and `{}` excuse a host", c.command("converge --unit " + unit_ + " -m WHY"),
+                            c.command("quarantine"), c.command("hosts retire")),
+                Exit::refused);
+  }
+
+  // What open rollouts start from and go to, and debts. Without the ledger nobody knows, so nothing is pruned.
+  std::vector<Digest> pinned(Context& c, const DebtBook& book) {
+    auto needed = book.needed(unit_);
+    std::set<Digest> pins(needed.begin(), needed.end());
     if (auto open = open_rollout(c.entries(), unit_)) {
       pins.insert(open->spec().manifest);
       for (const auto& h : open->spec().hosts)

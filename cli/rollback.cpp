@@ -125,7 +125,7 @@ class Rollback : public Command {
     std::set<std::string> names;
     std::vector<std::string> stages;
     if (auto* l = c.wait(ledger.within(c.clock().elapsed() + options_.ledger_patience)))
-      if (auto rollout = newest_rollout(l->read(0), unit_)) {
+      if (auto rollout = newest_decision(l->read(0), unit_)) {
         const auto& spec = rollout->spec();
         for (const auto& s : spec.stages) stages.push_back(s.name);
         for (const auto& h : spec.hosts)

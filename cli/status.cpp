@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "cli/command.hpp"
+#include "cli/debts.hpp"
 #include "cli/halted.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/rollout_run.hpp"
@@ -50,6 +51,7 @@ class Status : public Command {
 
   Exit run(Context& c) override {
     auto entries = c.entries();
+    book_ = fold_debts(entries, c.fleet(), c.now());
     if (auto halt = halt_in_force(c))
       c.out().warn(fmt::format("fleet '{}' is {}; `{}` lifts it", c.fleet().name, halt->text(), c.command("unhalt -m WHY")));
     if (unit_) return one(c, entries, *unit_);
@@ -73,8 +75,9 @@ class Status : public Command {
     Exit exit = Exit::done;
     json::array all;
     for (const auto& unit : units) {
-      auto state = newest_rollout(entries, unit);
+      auto state = newest_decision(entries, unit);
       if (!state) continue;
+      settle_accounts(*state, book_);
       exit = worst(exit, exit_for(*state));
       auto runner = runner_of(c, unit);
       if (!out.text()) all.push_back(rollout_json(*state, runner, exit_for(*state), c.now()));
@@ -85,20 +88,29 @@ class Status : public Command {
     }
     if (!out.text()) out.print_list("rollouts", all);
     else if (units.empty()) out.print("no rollout yet");
+    if (out.text())
+      for (const auto& line : quarantine_lines(book_)) out.print(escape_terminal(line));
     if (units.empty())
       out.note(fmt::format("`{}` seals a release and `{}` rolls it out", c.command("seal FOLDER"), c.command("apply UNIT")));
     return exit;
   }
 
   Exit one(Context& c, const std::vector<LedgerEntry>& entries, const std::string& unit) {
-    auto state = newest_rollout(entries, unit);
+    auto state = newest_decision(entries, unit);
     if (!state) require_open_rollout(c, unit);  // says which units there are
+    const auto missed = state->owed.size();
+    settle_accounts(*state, book_);
     if (watch_ && state->ending == Ending::open) return follow(c, *state);
     auto runner = runner_of(c, unit);
     auto exit = exit_for(*state);
     auto& out = c.out();
     if (!out.text()) {
-      out.print_json(rollout_json(*state, runner, exit, c.now()));
+      auto told = rollout_json(*state, runner, exit, c.now());
+      told["debts"] = debts_json(book_.of_unit(unit));
+      json::array quarantined;
+      for (const auto& [host, q] : book_.quarantines) quarantined.push_back(quarantine_json(q, true));
+      told["quarantined"] = std::move(quarantined);
+      out.print_json(told);
       return exit;
     }
     TreeOptions options;
@@ -112,6 +124,9 @@ class Status : public Command {
     field("rollout", spec.id);
     field("started", fmt::format("{} by {}{}", short_time(state->began, c.now()), spec.who, spec.why.empty() ? "" : ": " + spec.why));
     if (state->ending == Ending::open) field("run by", runner.alive(c.now()) ? runner.text() : "no process");
+    for (const auto& line : debt_lines(book_.of_unit(unit))) field("owed", line);
+    if (state->ending == Ending::completed && missed > 0 && state->owed.empty()) field("owed", "nothing any more: the hosts that it missed were caught up, or are left alone knowingly");
+    for (const auto& line : quarantine_lines(book_)) field("apart", line);
     print_next_steps(out, next_steps(*state, runner, c.now()));
     return exit;
   }
@@ -135,6 +150,7 @@ class Status : public Command {
   }
 
   std::optional<std::string> unit_;
+  DebtBook book_;
   bool watch_ = false;
 };
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/args.hpp"
+#include "cli/debts.hpp"
 #include "cli/ledger_check.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/view/words.hpp"
@@ -172,13 +173,42 @@ void require_completed_elsewhere(Context& c, const CompletedElsewhere& wanted, c
                 fmt::format("`ripcord -f {} apply {}@{}`", shell_quote(other.file), unit.unit, unit.version), Exit::refused);
 }
 
+// Somebody names only hosts that are apart: they learn why, instead of that nothing matches.
+void refuse_quarantined(Context& c, const Selector& limit, const Roll& roll) {
+  if (std::any_of(roll.hosts.begin(), roll.hosts.end(), [&](const Host* h) { return limit.matches(h->labels); })) return;
+  for (const auto& left : roll.quarantined)
+    if (const auto* h = c.fleet().find(left.host); h && limit.matches(h->labels))
+      throw Error(fmt::format("host '{}' is {}", left.host, left.why), fmt::format("nothing was changed; `{}` ends it", c.command("quarantine " + left.host + " --lift")),
+                  Exit::refused);
+}
+
+// What is owed, and what is known to be apart: for people, before they say yes.
+void tell_debts(Prepared& p, const DebtBook& book) {
+  const auto& unit = p.release.manifest.spec.unit;
+  auto& findings = p.preflight.findings;
+  for (const auto& left : p.preflight.spec.left_out)
+    if (left.until_ms != 0) findings.push_back({left.host, "left out: " + left.why, false, Exit::done});
+  for (const auto& d : book.of_unit(unit))
+    if (d.kind != Debt::Kind::joined && d.kind != Debt::Kind::left_out) findings.push_back({d.host, "owed " + d.text(), false, Exit::done});
+  for (const auto& l : p.looks) {
+    auto by_host = book.intents.find(unit);
+    if (!l.look || by_host == book.intents.end() || !by_host->second.contains(l.host->name)) continue;
+    if (auto again = installed_again(by_host->second.at(l.host->name), *l.look); !again.empty())
+      findings.push_back({l.host->name, again, false, Exit::done});
+  }
+}
+
 }  // namespace
 
 Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, const PlanOptions& options) {
   Prepared p;
   p.release = load_release(store, digest);
   const auto& unit = p.release.manifest.spec;
-  auto hosts = hosts_of_unit(c, unit);
+  auto book = debts_of(c);
+  auto roll = without_quarantined(c, book, hosts_of_unit(c, unit));
+  const auto& hosts = roll.hosts;
+  if (hosts.empty())
+    throw Error(fmt::format("every host of '{}' is in quarantine or retired", unit.unit), "nothing was changed; `" + c.command("quarantine") + "` says until when", Exit::refused);
 
   auto file = options.plan_file.value_or(c.fleet().folder + "/plans/" + unit.unit + ".yaml");
   Plan plan;
@@ -201,8 +231,10 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   if (!preflight.ledger_id->empty()) preflight.proofs = standing_proofs(c.entries(), unit.unit);
   if (options.unproven) preflight.unproven = split(*options.unproven, ',');
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
+  preflight.left_out = roll.quarantined;
   if (options.limit) {
     preflight.limit = Selector::parse(*options.limit);
+    refuse_quarantined(c, *preflight.limit, roll);
     if (std::none_of(hosts.begin(), hosts.end(), [&](const Host* h) { return preflight.limit->matches(h->labels); }))
       throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit),
                   {}, Exit::refused);
@@ -213,6 +245,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   look_at_contract(c, store, options, p, preflight.contract);
   if (plan.completed_elsewhere) require_completed_elsewhere(c, *plan.completed_elsewhere, p.release);
   p.preflight = make_preflight(c.fleet(), plan, p.release, store, p.looks, preflight, c.now());
+  tell_debts(p, book);
   if (!preflight.ledger_id->empty())
     for (auto& lost : lost_commits(c, p.looks, unit.unit)) p.preflight.findings.push_back(std::move(lost));
   return p;

@@ -349,7 +349,9 @@ struct Decider {
   void complete() {
     json::array owed;
     for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i)
-      if (host(i).phase != HostPhase::confirmed) owed.push_back(json::value(plan(i).name));
+      if (host(i).phase != HostPhase::confirmed && !state.is_quarantined(plan(i).name, in.now)) owed.push_back(json::value(plan(i).name));
+    for (const auto& left : spec().left_out)
+      if (!state.is_quarantined(left.host, in.now)) owed.push_back(json::value(left.host));
     Exit code = owed.empty() ? Exit::done : state.distrust ? Exit::integrity : Exit::unreachable;
     record("rollout.ended", {{"outcome", "completed"}, {"exit", static_cast<int>(code)}, {"owed", std::move(owed)}});
   }

@@ -215,7 +215,7 @@ std::vector<Accepted> fold_accepted(const std::vector<LedgerEntry>& entries) {
 Exit drift_exit(const std::vector<HostScan>& scans, const std::vector<DriftItem>& items) {
   Exit exit = Exit::done;
   for (const auto& s : scans)
-    if (!s.report) exit = worst(exit, s.fault_kind == LinkFault::trust ? Exit::integrity : Exit::unreachable);
+    if (!s.report && s.apart.empty()) exit = worst(exit, s.fault_kind == LinkFault::trust ? Exit::integrity : Exit::unreachable);
   for (const auto& i : items)
     if (i.alerts && i.counts()) exit = worst(exit, i.cause == DriftCause::away ? Exit::unreachable : Exit::drift);
   return exit;

@@ -21,6 +21,7 @@ struct HostScan {
   Millis clock_skew{0};             // the host's clock minus ours, when the report came
   std::string fault_name, fault, hint;
   LinkFault fault_kind = LinkFault::unreachable;
+  std::string apart;                // in quarantine: until when and why; its silence is no news
 };
 
 enum class DriftCause {

@@ -19,6 +19,8 @@ class Fold {
       remember(open_.at(rollout).spec());
     }
     if (kind == "rollback.host") return went_back(b, e.seq);
+    if (kind == "rollback.started") stays_[get_string_or(b, "rollback", "")] = staying(b);
+    if (kind == "rollback.ended") stayed(b);
     auto found = open_.find(rollout);
     if (found == open_.end()) return;
     auto& state = found->second;
@@ -68,10 +70,14 @@ class Fold {
       auto& intent = intents_[spec.unit][plan.name];
       intent.rollout = spec.id;
       intent.root = spec.root;
+      if (!plan.host_id.empty()) intent.host_id = plan.host_id;
     };
     switch (host.phase) {
       case HostPhase::confirmed: return say(Standing::settled, to);
-      case HostPhase::returned: return say(Standing::settled, from);
+      case HostPhase::returned: {
+        bool missed = ended && state.ending == Ending::completed;  // it failed, and the rollout went on without it
+        return say(missed ? Standing::failed : Standing::settled, missed ? to : from);
+      }
       case HostPhase::activating:
       case HostPhase::returning: return say(ended ? Standing::failed : Standing::moving, ended && state.ending != Ending::completed ? from : to);
       default: break;
@@ -107,7 +113,33 @@ class Fold {
       if (state.spec().unit == unit) left_alone_.emplace(id, host);
   }
 
+  // Hosts that a rip cord found where they were to be. It moves nothing there, and says no more about them.
+  static std::map<std::string, std::string> staying(const json::object& b) {
+    std::map<std::string, std::string> out;
+    const auto* targets = find_object(b, "targets");
+    if (!targets) return out;
+    for (const auto& [host, folder] : *targets)
+      if (folder.is_string()) out.emplace(host, folder.get_string() == "nothing" ? std::string() : std::string(folder.get_string()));
+    for (const auto& host : get_strings_or_empty(b, "hosts")) out.erase(host);
+    return out;
+  }
+
+  // One that missed the rollout that was undone is not owed it any more.
+  void stayed(const json::object& b) {
+    auto found = stays_.find(get_string_or(b, "rollback", ""));
+    if (found == stays_.end()) return;
+    const auto unit = get_string_or(b, "unit", "");
+    for (const auto& [host, folder] : found->second) {
+      auto& by_host = intents_[unit];
+      auto known = by_host.find(host);
+      if (known == by_host.end() || (known->second.standing != Standing::away && known->second.standing != Standing::failed)) continue;
+      put(unit, host, Standing::settled, folder, "");
+    }
+    stays_.erase(found);
+  }
+
   Intents intents_;
+  std::map<std::string, std::map<std::string, std::string>> stays_;           // rollback -> host -> folder
   std::map<std::string, RolloutState> open_;
   std::map<std::pair<std::string, std::string>, Digest> manifests_;           // (unit, folder)
   std::set<std::pair<std::string, std::string>> left_alone_;                  // (rollout, host): a rollback has moved it since

@@ -23,6 +23,7 @@ struct Intent {
   std::string rollout;        // that decided it, or the rollback's operation
   std::string reason;         // of failed and away
   std::int64_t seq = 0;       // of the newest entry about this host
+  std::string host_id;        // as the host said when a rollout last looked at it; "": not known
   std::string version() const;  // "1.1" of "1.1-0123456789ab"
 };
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/base/error.hpp"
+#include "plans/quarantine.hpp"
 
 namespace ripcord {
 namespace {
@@ -30,8 +31,16 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
     if (get_bool_or(b, "outside_window", false)) how += ", outside the window";
     if (auto points = get_strings_or_empty(b, "no_return"); !points.empty()) how += ", PAST THE POINT OF NO RETURN " + join(points, ", ");
     if (auto unproven = get_strings_or_empty(b, "unproven"); !unproven.empty()) how += ", THE WAY BACK TO " + join(unproven, ", ") + " UNPROVEN";
-    return fmt::format("rollout of {} to {} hosts started{}", release_of(b), hosts, how);
+    const auto purpose = get_string_or(b, "purpose", "");
+    const char* what = purpose == kConverge ? "convergence" : purpose == kRepair ? "repair" : "rollout";
+    return fmt::format("{} of {} to {} host{} started{}", what, release_of(b), hosts, hosts == 1 ? "" : "s", how);
   }
+  if (kind == "quarantine.set")
+    return fmt::format("{} quarantined until {}, owner {}: {}", host, until_text(parse_utc(get_string(b, "until"))), get_string_or(b, "owner", "?"), reason);
+  if (kind == "quarantine.lifted") return fmt::format("quarantine of {} lifted", host);
+  if (kind == "hosts.retired") return host + " retired";
+  if (kind == "hosts.replaced") return fmt::format("{} replaced by {}", host, get_string_or(b, "by", "?"));
+  if (kind == "hosts.readmitted") return host + " is expected again";
   if (kind == "drill.started") {
     std::size_t hosts = 0;
     if (const auto* spec = find_object(b, "spec")) hosts = get_array(*spec, "hosts").size();
@@ -45,7 +54,7 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "rollout.ended") {
     auto outcome = get_string(b, "outcome");
     std::string owed;
-    if (const auto* list = find_array(b, "owed"); list && !list->empty()) owed = fmt::format(", {} hosts owed", list->size());
+    if (const auto* list = find_array(b, "owed"); list && !list->empty()) owed = fmt::format(", {} host{} owed", list->size(), list->size() == 1 ? "" : "s");
     return fmt::format("rollout {}{}", outcome == "rolled_back" ? "rolled back" : outcome == "needs_person" ? "needs a person" : outcome, owed);
   }
   if (kind == "rollout.lost") return fmt::format("{} of rollout {}, which the ledger had lost: {}", release_of(b), get_string_or(b, "rollout", ""), get_string_or(b, "why", ""));
@@ -108,8 +117,9 @@ std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const 
     const auto& b = e.body;
     HistoryLine line;
     line.unit = get_string_or(b, "unit", "");
-    if (!unit.empty() && line.unit != unit) continue;
     line.kind = get_string_or(b, "kind", "");
+    const bool of_hosts = line.kind.starts_with("quarantine.") || line.kind.starts_with("hosts.");  // every unit's business
+    if (!unit.empty() && line.unit != unit && !of_hosts) continue;
     line.what = sentence(line.kind, b, every_entry);
     if (line.what.empty()) continue;
     line.time = get_string_or(b, "time", "");
@@ -147,6 +157,16 @@ std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entri
   if (auto open = open_rollout(entries, unit)) return open;
   auto ids = rollouts(entries, unit);
   return ids.empty() ? std::nullopt : fold_rollout(entries, ids.back());
+}
+
+std::optional<RolloutState> newest_decision(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  if (auto open = open_rollout(entries, unit)) return open;
+  auto ids = rollouts(entries, unit);
+  for (auto id = ids.rbegin(); id != ids.rend(); ++id) {
+    auto state = fold_rollout(entries, *id);
+    if (state && (state->spec().purpose.empty() || state->ending != Ending::completed)) return state;
+  }
+  return newest_rollout(entries, unit);
 }
 
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit) {

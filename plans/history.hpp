@@ -20,6 +20,8 @@ std::vector<LedgerEntry> read_all(Ledger& ledger);
 std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
 // The newest rollout of the unit ("" = any); the open one if there is one.
 std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// The same, but for convergences and repairs that completed: they brought hosts to what was decided before.
+std::optional<RolloutState> newest_decision(const std::vector<LedgerEntry>& entries, const std::string& unit);
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
 
 }  // namespace ripcord

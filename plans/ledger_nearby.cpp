@@ -22,6 +22,7 @@ struct LedgerNearby::State {
   Loop* loop = nullptr;  // null: nobody listens any more
   std::unique_ptr<LedgerStore> store;
   std::string error, newest, open;
+  bool open_aside = false;
   bool finished = false;  // loop's thread only
   Signal done;
 
@@ -32,9 +33,16 @@ struct LedgerNearby::State {
       auto kind = get_string_or(e.body, "kind", "");
       if (!kind.starts_with("rollout.") || get_string_or(e.body, "unit", "") != unit) continue;
       auto id = get_string_or(e.body, "rollout", "");
-      if (kind == "rollout.started") newest = open = id;
-      if (kind == "rollout.ended" && open == id) open.clear();
+      note(e.body, kind, id);
     }
+  }
+
+  // What a convergence or a repair brings to a host is journalled there under the rollout that decided it.
+  void note(const json::object& body, const std::string& kind, const std::string& id) {
+    const bool aside = !get_string_or(body, "purpose", "").empty();
+    if (kind == "rollout.started") open = id, open_aside = aside;
+    if (kind == "rollout.started" && !aside) newest = id;
+    if (kind == "rollout.ended" && open == id) open.clear();
   }
 };
 
@@ -68,9 +76,7 @@ LedgerNearby::LedgerNearby(Ledger& ready, const std::string& unit) : state_(std:
   state_->finished = true;
   for (const auto& e : ready.read(0)) {
     if (get_string_or(e.body, "unit", "") != unit) continue;
-    auto kind = get_string_or(e.body, "kind", "");
-    if (kind == "rollout.started") state_->newest = state_->open = get_string(e.body, "rollout");
-    if (kind == "rollout.ended" && state_->open == get_string(e.body, "rollout")) state_->open.clear();
+    state_->note(e.body, get_string_or(e.body, "kind", ""), get_string_or(e.body, "rollout", ""));
   }
 }
 
@@ -104,6 +110,7 @@ Ledger* LedgerNearby::now() {
 
 const std::string& LedgerNearby::newest_rollout() const { return state_->newest; }
 const std::string& LedgerNearby::open_rollout() const { return state_->open; }
+bool LedgerNearby::open_is_aside() const { return state_->open_aside; }
 
 void LedgerNearby::give_up(std::string why) {
   gone_ = true;

@@ -25,6 +25,7 @@ class LedgerNearby {
   const std::string& trouble() const { return trouble_; }
   const std::string& newest_rollout() const;            // ids; "": none, or it is not open
   const std::string& open_rollout() const;
+  bool open_is_aside() const;                           // a convergence or a repair: journalled under another rollout
   void give_up(std::string why);                        // it failed a caller: nobody waits for it again, not even at the end
 
  private:

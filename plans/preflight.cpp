@@ -13,29 +13,6 @@
 namespace ripcord {
 namespace {
 
-Task<> look_at_one(HostPorts& ports, HostLook& out, UnitRef unit, Verify verify, bool check_process, Slots& slots) {
-  auto slot = co_await slots.acquire();
-  std::optional<Error> other;
-  try {
-    out.look = co_await ports.port(out.host->name).look(std::move(unit), verify, check_process);
-  } catch (const LinkError& e) {
-    out.fault_kind = e.fault();
-    out.fault_name = e.name();
-    out.fault = e.message();
-    out.hint = e.hint();
-  } catch (const HostRefusal& e) {
-    out.fault_kind = LinkFault::host;
-    out.fault_name = e.code();
-    out.fault = e.message();
-    out.hint = e.hint();
-  } catch (const Error& e) {
-    out.fault_kind = LinkFault::host;
-    out.fault_name = "protocol";
-    out.fault = e.what();
-    out.hint = e.hint();
-  }
-}
-
 std::string fingerprint(const Look& look) {
   const auto& o = look.unit;
   return fmt::format("{} {} {}", o.running ? o.running->folder() : std::string(to_text(o.current)) + ":" + o.link_target, o.journal_seq, o.journal_hash);
@@ -135,6 +112,16 @@ struct Builder {
            (o.process_ok || release.manifest.spec.services.empty());
   }
 
+  // A host that takes no part, unless it runs the release already: it stays owed, by name.
+  void leave_out(const Host& host, const std::string& why) {
+    const auto& l = *by_name.at(host.name);
+    try {
+      if (l.look && unchanged(l, trees.tree_for(host, l.look->hello.arch))) return;
+    } catch (const Error&) {  // its labels do not fit the release, which is not for this rollout to say
+    }
+    out.spec.left_out.push_back({host.name, why, 0});
+  }
+
   void assign() {
     // Hosts that did not answer are tried again in the last stage: a canary that nobody can reach proves nothing.
     std::vector<const Host*> present, away;
@@ -144,7 +131,14 @@ struct Builder {
       by_name[l.host->name] = &l;
     }
     std::erase_if(away, [&](const Host* h) { return options.limit && !options.limit->matches(h->labels); });
+    out.spec.left_out = options.left_out;
+    for (const auto& l : looks)
+      if (options.limit && !options.limit->matches(l.host->labels)) leave_out(*l.host, "left out by --limit " + options.limit->text());
     auto stages = assign_stages(plan, present);
+    std::set<const Host*> taken;
+    for (const auto& stage : stages) taken.insert(stage.begin(), stage.end());
+    for (const auto* h : present)
+      if (!taken.contains(h)) leave_out(*h, fmt::format("no stage of plan '{}' takes it", plan.name));
     std::map<std::string, Digest> runs;
     for (const auto* h : present)
       if (const auto& running = by_name.at(h->name)->look->unit.running) runs[h->name] = running->manifest;
@@ -197,6 +191,7 @@ struct Builder {
     h.to = {release.manifest.spec.version, release.digest, tree.digest};
     if (l.look) {
       h.from = l.look->unit.running;
+      h.host_id = l.look->hello.host_id;
       h.unchanged = unchanged(l, tree);
     }
     out.spec.hosts.push_back(std::move(h));
@@ -332,6 +327,7 @@ struct Builder {
     spec.unit = unit.unit;
     spec.version = unit.version;
     spec.root = unit.root;
+    spec.carried_by = unit.hosts;
     spec.manifest = release.digest;
     spec.window = plan.window;
     spec.outside_window = options.outside_window;
@@ -367,19 +363,6 @@ struct Builder {
 };
 
 }  // namespace
-
-Task<std::vector<HostLook>> look_at(Loop& loop, HostPorts& ports, std::vector<const Host*> hosts, UnitRef unit, Verify verify,
-                                    bool check_process, std::size_t width) {
-  std::vector<HostLook> looks(hosts.size());
-  Slots slots(width);
-  TaskGroup group(loop);
-  for (std::size_t i = 0; i < hosts.size(); ++i) {
-    looks[i].host = hosts[i];
-    group.spawn(look_at_one(ports, looks[i], unit, verify, check_process, slots));
-  }
-  co_await group.join();
-  co_return looks;
-}
 
 Preflight make_preflight(const Fleet& fleet, const Plan& plan, const ReleaseOnHand& release, const ReleaseStore& store,
                          const std::vector<HostLook>& looks, const PreflightOptions& options, WallTime now) {

@@ -312,11 +312,13 @@ class Cord {
       json::object ended{{"kind", "rollback.ended"}, {"exit", static_cast<int>(result_.exit)}, {"owed", to_json_array(result_.owed)}};
       co_await sink_.append(std::move(ended));
       // The rollout that was undone, or is open, is over: whoever runs it reads this and stops.
-      auto closes = result_.undone_rollout.empty() ? at_.ledger.open_rollout() : result_.undone_rollout;
-      if (!closes.empty()) {
+      std::vector<std::string> closes{result_.undone_rollout.empty() ? at_.ledger.open_rollout() : result_.undone_rollout};
+      if (at_.ledger.open_is_aside() && at_.ledger.open_rollout() != closes[0]) closes.push_back(at_.ledger.open_rollout());
+      for (const auto& id : closes) {
+        if (id.empty()) continue;
         bool all = result_.exit == Exit::done;
         json::object closed{{"kind", "rollout.ended"},
-                            {"rollout", closes},
+                            {"rollout", id},
                             {"outcome", all ? "rolled_back" : "needs_person"},
                             {"exit", static_cast<int>(all ? Exit::failed : result_.exit)},
                             {"returned", back_from_it()},

@@ -48,6 +48,33 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
   }
   find_pairs();
   once.resize(spec_.once.size());
+  for (const auto& l : spec_.left_out)
+    if (l.until_ms != 0) quarantined[l.host] = l.until_ms;
+}
+
+bool RolloutState::is_quarantined(const std::string& host, WallTime now) const {
+  auto found = quarantined.find(host);
+  return found != quarantined.end() && now.ms < found->second;
+}
+
+// A host that has not been switched yet is out of the rollout from now on, and no longer counts as one that does not answer. One that
+// was goes on: it has a dead-man's clock running.
+void RolloutState::apply_quarantine(const json::object& b, bool lifted) {
+  const auto name = get_string(b, "host");
+  const int i = index(name);
+  const bool was = quarantined.contains(name);
+  if (lifted) quarantined.erase(name);
+  else quarantined[name] = parse_utc(get_string(b, "until")).ms;
+  if (i < 0 || was == !lifted) return;
+  auto& host = hosts_[static_cast<std::size_t>(i)];
+  if (lifted) {
+    if (host.phase == HostPhase::unreachable) ++unreachable, host.reason = "its quarantine was lifted";
+    return;
+  }
+  if (host.switched || (host.phase != HostPhase::waiting && host.phase != HostPhase::staged && host.phase != HostPhase::unreachable)) return;
+  if (host.phase == HostPhase::unreachable) --unreachable;
+  host.reason = fmt::format("quarantined until {} by {}: {}", get_string_or(b, "until", "?"), get_string_or(b, "who", "?"), get_string_or(b, "reason", ""));
+  move(i, HostPhase::unreachable);
 }
 
 void RolloutState::apply_once(std::string_view kind, const json::object& body) {
@@ -144,6 +171,10 @@ void RolloutState::apply(const LedgerEntry& entry) {
     halt_why = halt ? halt_from_json(*halt).text() : get_string_or(b, "why", "");
     return;
   }
+  if (kind.starts_with("quarantine.")) {
+    if (ending == Ending::open) apply_quarantine(b, kind == "quarantine.lifted");
+    return;
+  }
   if (kind.starts_with("host.")) {
     int i = index(get_string(b, "host"));
     if (i < 0) return;
@@ -160,7 +191,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
     };
     if (kind == "host.staged") {
       host.switched = false;  // also when an intent turned out never to have reached the host
-      move(i, HostPhase::staged);
+      move(i, quarantined.contains(spec_.hosts[static_cast<std::size_t>(i)].name) ? HostPhase::unreachable : HostPhase::staged);
       stage.last_progress = time;
     } else if (kind == "host.intent") {
       host.op = get_string(b, "op");
@@ -196,7 +227,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       count_failure();
       move(i, HostPhase::failed);
     } else if (kind == "host.unreachable") {
-      if (host.phase != HostPhase::unreachable) ++unreachable;
+      if (host.phase != HostPhase::unreachable && !quarantined.contains(spec_.hosts[static_cast<std::size_t>(i)].name)) ++unreachable;
       host.reason = get_string_or(b, "reason", "");
       move(i, HostPhase::unreachable);
     } else if (kind == "host.unknown") {
@@ -287,6 +318,11 @@ void RolloutState::apply(const LedgerEntry& entry) {
       int i = index(name);
       if (i < 0) continue;
       auto& host = hosts_[static_cast<std::size_t>(i)];
+      if (host.phase == HostPhase::unreachable && quarantined.contains(name)) {
+        if (is_quarantined(name, time)) continue;
+        quarantined.erase(name);
+        ++unreachable;
+      }
       if (host.phase == HostPhase::unreachable) --unreachable, move(i, HostPhase::waiting);
       else if (host.phase == HostPhase::unknown) --unreachable, move(i, host.going_back ? HostPhase::returning : HostPhase::activating);
       else if (host.phase == HostPhase::failed && (!host.switched || !spec_.no_return.empty())) move(i, HostPhase::waiting);
@@ -311,6 +347,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       move(i, HostPhase::unknown);
     }
     exit_code = static_cast<int>(get_int_or(b, "exit", 0));
+    owed = get_strings_or_empty(b, "owed");
     auto outcome = get_string(b, "outcome");
     ending = outcome == "completed"     ? Ending::completed
              : outcome == "rolled_back" ? Ending::rolled_back
@@ -321,7 +358,8 @@ void RolloutState::apply(const LedgerEntry& entry) {
 
 bool concerns_rollout(const json::object& body, const RolloutSpec& spec) {
   if (get_string_or(body, "rollout", "") == spec.id) return true;
-  return get_string_or(body, "kind", "") == "fleet.halted" && get_string_or(body, "fleet", "") == spec.fleet;
+  const auto kind = get_string_or(body, "kind", "");
+  return (kind == "fleet.halted" || kind.starts_with("quarantine.")) && get_string_or(body, "fleet", "") == spec.fleet;
 }
 
 std::optional<RolloutState> fold_rollout(const std::vector<LedgerEntry>& entries, const std::string& rollout) {

@@ -102,6 +102,8 @@ class RolloutState {
   int failures = 0;                          // hosts that failed, counted once each; never goes down
   bool distrust = false;                     // some host did not trust the seal, or was not trusted: the exit code is 9
   int unreachable = 0;
+  std::map<std::string, std::int64_t> quarantined;  // hosts that need not take part, until then (ms of wall time); by name
+  std::vector<std::string> owed;             // of a rollout that has ended: hosts that it did not bring where they were to be
   Ending ending = Ending::open;
   int exit_code = 0;
   std::int64_t last_seq = 0;
@@ -111,11 +113,13 @@ class RolloutState {
   void set_busy(int host, bool busy);
   void set_once_busy(int index, bool busy) { once[static_cast<std::size_t>(index)].busy = busy; }
   void note_health(int host, bool healthy);  // during a bake
+  bool is_quarantined(const std::string& host, WallTime now) const;
 
  private:
   void move(int host, HostPhase to);
   void find_pairs();
   void apply_once(std::string_view kind, const json::object& body);
+  void apply_quarantine(const json::object& body, bool lifted);
   RolloutSpec spec_;
   std::vector<HostState> hosts_;
   std::vector<StageState> stages_;
@@ -123,7 +127,7 @@ class RolloutState {
   std::map<Digest, PairState> pairs_;
 };
 
-// Entries of the fleet that are every open rollout's business: it was halted.
+// Entries of the fleet that are every open rollout's business: it was halted, a host was quarantined.
 bool concerns_rollout(const json::object& body, const RolloutSpec& spec);
 
 // The exit code for how a rollout stands (DESIGN section 10).

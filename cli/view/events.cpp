@@ -51,7 +51,7 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   const auto stage = stage_name(s, get_int_or(b, "stage", -1));
 
   if (kind == "rollout.started")
-    return Event{fmt::format("rollout {} of {} {} to {} in {}, by {}{}", spec.id, spec.unit, spec.version,
+    return Event{fmt::format("{} {} of {} {} to {} in {}, by {}{}", spec.purpose == kConverge ? "convergence" : spec.purpose == kRepair ? "repair" : "rollout", spec.id, spec.unit, spec.version,
                              count_of(spec.hosts.size(), "host"), count_of(spec.stages.size(), "stage"), spec.who, because(spec.why)),
                  Tone::bold};
   if (kind == "drill.started")
@@ -129,6 +129,9 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     return Event{fmt::format("taken over by {} from {} on {}: {}", who, get_string_or(b, "from_who", "?"), get_string_or(b, "from_machine", "?"),
                              get_string_or(b, "how", "")),
                  Tone::warn};
+  if (kind == "quarantine.set")
+    return Event{fmt::format("{} quarantined by {}: {}", host, who, reason), Tone::warn};
+  if (kind == "quarantine.lifted") return Event{fmt::format("quarantine of {} lifted by {}{}", host, who, because(why)), Tone::warn};
   if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
   if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
   if (kind == "rollout.approved" && b.contains("once")) return Event{"what was to run once was done, says " + who + because(why), Tone::bold};

@@ -73,6 +73,7 @@ std::vector<std::string> hosts_in(const RolloutState& state, HostPhase phase, in
 }
 
 std::vector<std::string> owed_hosts(const RolloutState& state) {
+  if (state.ending == Ending::completed) return state.owed;
   std::vector<std::string> names;
   const auto& hosts = state.spec().hosts;
   for (std::size_t i = 0; i < hosts.size(); ++i)
@@ -160,8 +161,12 @@ std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, Wa
   const auto& unit = s.spec().unit;
   std::vector<NextStep> steps;
   if (s.failures > 0 || s.count(HostPhase::stuck) > 0) steps.push_back({"logs " + unit, "shows the output of what failed"});
-  if (s.ending == Ending::completed && !owed_hosts(s).empty())
-    steps.push_back({"apply " + unit, "brings the hosts that are owed, once they answer"});
+  if (s.ending == Ending::completed && !owed_hosts(s).empty()) {
+    const auto& left = s.spec().left_out;
+    bool limited = std::any_of(left.begin(), left.end(), [](const LeftOut& l) { return l.until_ms == 0; });
+    if (limited) steps.push_back({fmt::format("apply {}@{}", unit, s.spec().version), "goes to the hosts that were left out, too"});
+    else steps.push_back({fmt::format("converge --unit {} -m WHY", unit), "brings the hosts that are owed, once they answer"});
+  }
   if (s.ending == Ending::needs_person && !s.spec().drill.empty()) {
     steps.push_back({"hosts --unit " + unit, "shows what every host runs now"});
     steps.push_back({fmt::format("apply {}@{}", unit, s.spec().version), "brings hosts that were left elsewhere"});

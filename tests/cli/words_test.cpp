@@ -71,7 +71,7 @@ TEST_CASE("the verdict says where a rollout stands, in one sentence") {
   story.say("stage.passed", {{"stage", 2}});
   story.say("rollout.ended", {{"outcome", "completed"}, {"exit", 4}, {"owed", {"web-04"}}});
   CHECK(v() == "storefront 1.1: completed at 12:00:26 (4 of 5 hosts confirmed), owed: web-04");
-  CHECK(commands(next_steps(story.state(), {}, story.now())) == "apply storefront;");
+  CHECK(commands(next_steps(story.state(), {}, story.now())) == "converge --unit storefront -m WHY;");
 }
 
 TEST_CASE("a failed rollout says why, and who is not where they should be") {
