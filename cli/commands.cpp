@@ -35,6 +35,12 @@ const std::vector<CommandInfo>& commands() {
       {"approve", G::steering, "UNIT [-m WHY]", "let the stage that waits for approval start", "", make_approve},
       {"abort", G::steering, "UNIT [-m WHY]", "stop, and bring every touched host back", "", make_abort},
       {"retry", G::steering, "UNIT [HOST...] [-m WHY]", "try hosts again that failed or did not answer", "", make_retry},
+      {"converge", G::steering, "[HOST|SELECTOR...] [--unit UNIT] [--dry-run] -m WHY", "bring hosts that are owed to what the others run",
+       "Hosts that a rollout missed, that joined, stand in for another, were installed again or came back get the unit's stable release: that\n"
+       "of the last rollout that completed, or where a rip cord left it. Verified, staged, armed, watched and confirmed as in a rollout; what it\n"
+       "replaced is staged there first, and a rip cord takes them where it takes the others. Needs no store: hosts have the release.\n"
+       "A host that runs what nobody recorded is named and left alone. Nothing owed: exit 0.",
+       make_converge},
       {"quarantine", G::steering, "[HOST...] --reason TEXT --owner WHO --until WHEN | HOST... --lift", "leave hosts out of rollouts until a day",
        "For hosts in maintenance. Rollouts leave them out by name; they count neither as unreachable nor as owed, and `drift` reports nothing\n"
        "of them. When the time has passed they are owed what they missed. A rollback reaches for them all the same.",

@@ -65,11 +65,11 @@ Exit run(Context& c, const ReleaseOnHand& release, const std::string& id, const 
 
 }  // namespace
 
-Exit start_rollout(Context& c, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options) {
+Exit start_rollout(Context& c, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options, PackSource* packs) {
   auto view = make_view(c.out(), c.clock());
   const std::string id = spec.id, unit = spec.unit;
-  auto packs = store_packs(c.store());
-  return run(c, release, id, unit, options, *view, *packs, [&](Engine& engine) { return engine.start(std::move(spec), epoch_at_least); });
+  auto from_store = store_packs(c.store());
+  return run(c, release, id, unit, options, *view, packs ? *packs : *from_store, [&](Engine& engine) { return engine.start(std::move(spec), epoch_at_least); });
 }
 
 Exit resume_rollout(Context& c, RolloutState state, std::string why, RunOptions options) {
@@ -110,7 +110,7 @@ RolloutState require_open_rollout(Context& c, const std::string& unit) {
   auto last = newest_rollout(entries, unit);
   bool owed = last && last->ending == Ending::completed && !owed_hosts(*last).empty();
   throw Error(fmt::format("no rollout of '{}' is open; the last one: {}", unit, last ? verdict(*last, c.now()).text : "none"),
-              owed ? fmt::format("`{}` brings the hosts that are owed", c.command("apply " + unit)) : "", Exit::refused);
+              owed ? fmt::format("`{}` brings the hosts that are owed", c.command("converge --unit " + unit + " -m WHY")) : "", Exit::refused);
 }
 
 }  // namespace ripcord::cli

@@ -15,8 +15,9 @@ struct RunOptions {
 };
 
 // A new rollout, or one that is open (any paused state is resumed with `why`). The exit code is the rollout's, or 128 + the signal
-// that paused it.
-Exit start_rollout(Context& context, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options);
+// that paused it. `packs`: where the release's objects come from; null: the store.
+Exit start_rollout(Context& context, const ReleaseOnHand& release, RolloutSpec spec, std::int64_t epoch_at_least, RunOptions options,
+                   PackSource* packs = nullptr);
 Exit resume_rollout(Context& context, RolloutState state, std::string why, RunOptions options);
 
 Runner runner_of(Context& context, const std::string& unit);

@@ -97,6 +97,7 @@ struct PreflightOptions {
   ContractView contract;
   std::vector<std::string> unproven;  // VERSION or UNIT@VERSION, whose way back is not to be walked
   std::optional<Selector> limit;   // only these hosts; the others are owed
+  bool decided_before = false;     // formats and requirements were judged when the release was rolled out
   std::vector<LeftOut> left_out;   // hosts of the unit that were not looked at: quarantined
   Millis session_establishment{35000};
   std::optional<std::string> ledger_id;   // what a host may say its unit belongs to; "": no ledger yet; nullopt: not asked

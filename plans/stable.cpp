@@ -38,11 +38,16 @@ class Fold {
     for (const auto& left : spec.left_out)
       if (left.until_ms == 0) begun.left_out.insert(left.host);
     for (const auto& h : spec.hosts) {
-      manifests_[{spec.unit, h.to.version}] = h.to.manifest;
-      if (h.from) manifests_[{spec.unit, h.from->version}] = h.from->manifest;
+      note(spec.unit, h.to);
+      if (h.from) note(spec.unit, *h.from);
     }
     out_[spec.unit].open.insert(spec.manifest);
     begun_.insert_or_assign(spec.id, std::move(begun));
+  }
+
+  void note(const std::string& unit, const ReleaseId& release) {
+    manifests_[{unit, release.version}] = release.manifest;
+    out_[unit].recorded.insert(release.manifest);
   }
 
   void ended(const std::string& id, const std::string& outcome, std::int64_t seq) {

@@ -35,6 +35,7 @@ struct Partial {
 struct UnitStanding {
   std::vector<Stable> stable;                 // oldest first; the last one is in force, the one before it is what it replaced
   std::vector<Partial> partial;               // since then, oldest first
+  std::set<Digest> recorded;                  // every release of it that the ledger knows of
   std::set<Digest> open;                      // manifests of rollouts under way
   std::map<std::string, std::int64_t> moved;  // host -> entry of the rip cord that moved it last
   const Stable* now() const { return stable.empty() ? nullptr : &stable.back(); }
