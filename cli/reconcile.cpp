@@ -77,7 +77,8 @@ class Reconcile : public Command {
     wanted.machine = c.machine();
     wanted.why = why_.empty() ? "reconcile" : why_;
     auto& store = c.ledger().store();
-    auto lease = store.acquire(wanted, Millis(30000), epoch, false);
+    auto holder = store.lease(unit);  // in a restored copy it may be a process that ended long ago
+    auto lease = store.acquire(wanted, Millis(30000), epoch, holder && holder_is_gone(holder->holder));
     if (!lease) {
       auto other = store.lease(unit);
       throw Error(fmt::format("unit '{}' is held by {}", unit, other ? other->who + " on " + other->machine : "another process"),

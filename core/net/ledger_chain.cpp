@@ -111,4 +111,21 @@ Digest ledger_digest(const std::string& place, std::string_view bytes, const std
 
 std::string_view bytes_of(const Digest& d) { return {reinterpret_cast<const char*>(d.bytes.data()), d.bytes.size()}; }
 
+LedgerHead SeenHead::get() const {
+  std::lock_guard lock(mutex_);
+  return head_;
+}
+
+void SeenHead::note(const LedgerHead& head) {
+  std::lock_guard lock(mutex_);
+  if (head.size > head_.size) head_ = head;
+}
+
+void require_still(const std::string& place, const LedgerHead& seen, const std::optional<std::string>& leaf) {
+  if (seen.size == 0 || leaf == bytes_of(seen.leaf)) return;
+  throw Error(fmt::format("ledger '{}' has lost entries: entry {} was in it before, and is not any more; another server was promoted, or an older copy restored",
+                          place, seen.size - 1),
+              "ripcord reconcile brings back from the hosts what it no longer knows", Exit::integrity);
+}
+
 }  // namespace ripcord

@@ -1,6 +1,8 @@
 // What every ledger store does alike: number and chain lines, check the end of the chain, and say what is wrong. Pure.
 #pragma once
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "core/base/error.hpp"
@@ -31,6 +33,20 @@ void check_ledger_end(const std::string& place, std::vector<LedgerEntry> entries
 
 // "ledger '...' is not what was written: why" (Exit::integrity).
 Error ledger_damaged(const std::string& place, const std::string& why);
+
+// The newest entry that this process has read or written, in whichever thread. Entries stay: where it is gone, an older copy was put
+// back, or another server promoted, while somebody was writing.
+class SeenHead {
+ public:
+  LedgerHead get() const;
+  void note(const LedgerHead& head);
+
+ private:
+  mutable std::mutex mutex_;
+  LedgerHead head_;
+};
+// Error(Exit::integrity) unless the entry that was the last one seen has its leaf still. `leaf`: of that entry now; nullopt: there is none.
+void require_still(const std::string& place, const LedgerHead& seen, const std::optional<std::string>& leaf);
 
 // An entry as stored; ledger_damaged when it is no line with a hash.
 LedgerEntry ledger_entry(const std::string& place, std::int64_t seq, std::string line, std::string_view leaf);

@@ -66,7 +66,7 @@ class PostgresLedger : public LedgerStore {
   std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit) override {
     std::vector<LedgerEntry> entries;
     with(reader_, false, [&](PgConnection& c, Elapsed until) { entries = read_from(c, until, from_seq, limit); });
-    if (!entries.empty()) note_seen({entries.back().seq + 1, entries.back().leaf});
+    if (!entries.empty()) seen_.note({entries.back().seq + 1, entries.back().leaf});
     return entries;
   }
 
@@ -168,24 +168,11 @@ class PostgresLedger : public LedgerStore {
   }
 
   // --- what was seen once is still there -----------------------------------------------------------------------------------
-  LedgerHead seen() {
-    std::lock_guard lock(seen_lock_);
-    return seen_;
-  }
-  void note_seen(const LedgerHead& head) {
-    std::lock_guard lock(seen_lock_);
-    if (head.size > seen_.size) seen_ = head;
-  }
-  void require_still(const LedgerHead& before, const PgRows& leaf_of_last) const {
-    if (before.size == 0 || (!leaf_of_last.empty() && leaf_of_last[0][0] == bytes_of(before.leaf))) return;
-    throw Error(fmt::format("ledger '{}' has lost entries: entry {} was in it before, and is not any more; another server was promoted, or an older copy restored",
-                            place_, before.size - 1),
-                "ripcord reconcile brings back from the hosts what it no longer knows", Exit::integrity);
-  }
   void require_seen(PgConnection& c, Elapsed until) {
-    auto before = seen();
-    require_still(before, c.run({leaf_query(before)}, until).at(0));
+    auto before = seen_.get();
+    require_still(place_, before, leaf_in(c.run({leaf_query(before)}, until).at(0)));
   }
+  static std::optional<std::string> leaf_in(const PgRows& rows) { return rows.empty() ? std::nullopt : std::optional<std::string>(rows[0][0]); }
   static PgQuery leaf_query(const LedgerHead& head) { return {"SELECT leaf FROM ripcord_entries WHERE seq = $1::bigint", {PgValue(head.size - 1)}, true}; }
 
   // --- entries -----------------------------------------------------------------------------------------------------------------
@@ -205,7 +192,7 @@ class PostgresLedger : public LedgerStore {
   }
 
   void append_once(PgConnection& c, Elapsed until, std::vector<Batch>& batches, const std::string& op, bool& unknown) {
-    const auto before = seen();
+    const auto before = seen_.get();
     std::vector<std::string> scopes;
     for (const auto& b : batches)
       if (b.guard && std::find(scopes.begin(), scopes.end(), b.guard->scope) == scopes.end()) scopes.push_back(b.guard->scope);
@@ -214,7 +201,7 @@ class PostgresLedger : public LedgerStore {
                                {"SELECT count(*) FROM ripcord_entries WHERE $1 AND op = $2", {PgValue(unknown ? "true" : "false"), PgValue(op)}}};
     for (const auto& scope : scopes) first.push_back(lease_query(scope, false));
     auto rows = c.run(first, until);
-    require_still(before, rows[2]);
+    require_still(place_, before, leaf_in(rows[2]));
     if (unknown && rows[3].at(0)[0] != "0") {
       c.run({{"ROLLBACK"}}, until);
       unknown = false;
@@ -244,7 +231,7 @@ class PostgresLedger : public LedgerStore {
       throw;
     }
     unknown = false;
-    note_seen(head);
+    seen_.note(head);
     if (!c.warnings().empty())  // how a primary says that it gave up waiting for its standby
       throw Error(fmt::format("ledger '{}' holds the entries, but may lose them: {}", place_, join(c.warnings(), "; ")),
                   "see to its standby, then run the command again: it reads the ledger before it acts");
@@ -313,7 +300,7 @@ class PostgresLedger : public LedgerStore {
     auto entries = read_from(c, until, from, static_cast<std::size_t>(kCheckedOnOpen) + 2);
     c.run({{"COMMIT"}}, until);
     check_ledger_end(place_, std::move(entries), from, head);
-    note_seen(head);
+    seen_.note(head);
   }
 
   // --- errors ------------------------------------------------------------------------------------------------------------------
@@ -337,8 +324,7 @@ class PostgresLedger : public LedgerStore {
   Session writer_, reader_;
   const Millis patience_;
   bool opened_ = false;
-  std::mutex seen_lock_;
-  LedgerHead seen_;  // the newest head that this process has read or written
+  SeenHead seen_;
   std::vector<std::string> warnings_;
 };
 

@@ -34,6 +34,7 @@ class SqliteLedger : public LedgerStore {
 
   void append_all(std::vector<Batch>& batches) override {
     SqliteTransaction transaction(writer_, SqliteTransaction::Kind::write);
+    require_seen();
     const LedgerHead start = read_head(writer_);
     const auto head = stamp_batches(batches, start, [this](const Guard& guard) { require_lease(guard, stored_lease(writer_, guard.scope)); });
     SqliteStatement insert(writer_, "INSERT INTO entries (seq, line, leaf) VALUES (?1, ?2, ?3)");
@@ -43,6 +44,7 @@ class SqliteLedger : public LedgerStore {
     write_head(head);
     try {
       transaction.commit();
+      seen_.note(head);
     } catch (Error& error) {
       // Not "nothing was written" for sure: the failure may have come after the point of no return. Look.
       if (holds(head)) throw error.during("making entries durable that are already in the file: run the command again, it reads the ledger first");
@@ -55,6 +57,7 @@ class SqliteLedger : public LedgerStore {
     select.number(1, from_seq).number(2, static_cast<std::int64_t>(std::min<std::size_t>(limit, INT64_MAX)));
     std::vector<LedgerEntry> entries;
     while (select.step()) entries.push_back(entry_of(select));
+    if (!entries.empty()) seen_.note({entries.back().seq + 1, entries.back().leaf});
     return entries;
   }
 
@@ -132,6 +135,16 @@ class SqliteLedger : public LedgerStore {
     if (writer_.changes() != 1) throw ledger_damaged(reader_.path(), "its head row is missing");
   }
 
+  // In the transaction that is going to append: the file may have been written over by an older copy since we last looked.
+  void require_seen() {
+    const auto before = seen_.get();
+    SqliteStatement select(writer_, "SELECT leaf FROM entries WHERE seq = ?1");
+    select.number(1, before.size - 1);
+    std::optional<std::string> leaf;
+    if (select.step()) leaf = select.bytes_at(0);
+    require_still(reader_.path(), before, leaf);
+  }
+
   bool holds(const LedgerHead& wanted) {
     try {
       if (writer_.in_transaction()) writer_.exec("ROLLBACK");
@@ -166,6 +179,7 @@ class SqliteLedger : public LedgerStore {
   }
 
   SqliteDb writer_, reader_;
+  SeenHead seen_;
 };
 
 }  // namespace

@@ -54,6 +54,10 @@ void SqliteDb::fail(int code) const {
       throw error("write", "the disk is full; nothing was written",
                   fmt::format("free space on the file system of '{}', then run the command again", path_));
     case SQLITE_READONLY:
+      if (full == SQLITE_READONLY_DBMOVED)
+        throw error("write", "the file was moved away or replaced while it was in use; nothing was written",
+                    "an older copy may have been restored: run the command again, it asks the hosts what they did; ripcord reconcile brings back what "
+                    "the ledger no longer knows", Exit::integrity);
       throw error("write", "it may only be read; nothing was written",
                   fmt::format("check owner and mode of '{}' and of its folder, and that the file system is not mounted read-only", path_));
     case SQLITE_BUSY:

@@ -41,6 +41,31 @@ TEST_CASE("the ledger is still there when it is opened again, and its folder is 
   require_chain(again->read(0, 100));
 }
 
+TEST_CASE("an older copy that is put back while the ledger is in use is noticed by the next append, written over or renamed over") {
+  for (bool in_place : {true, false}) {
+    Folder folder;
+    Bench bench(open_sqlite_ledger(folder.db()));
+    bench.append({body("a")});
+    auto older = read_file(folder.db());
+    bench.append({body("b"), body("c")});
+    if (in_place) {
+      Fd fd = open_file(folder.db(), O_WRONLY | O_TRUNC, 0600);
+      write_all(fd.get(), older, folder.db());
+    } else {
+      write_file_durable(folder.db(), older, 0600);
+    }
+    auto error = error_of([&] { bench.append({body("d")}); });
+    CHECK(error.exit() == Exit::integrity);
+    CHECK(error.message() == (in_place ? "ledger '" + folder.db() + "' has lost entries: entry 3 was in it before, and is not any more; another server was "
+                                                                    "promoted, or an older copy restored"
+                                       : "cannot write ledger '" + folder.db() + "': the file was moved away or replaced while it was in use; nothing was written"));
+    auto now = open_sqlite_ledger(folder.db());
+    CHECK(now->size() == 2);
+    Bench another(std::move(now));  // who comes new to it cannot know: the hosts do
+    another.append({body("e")});
+  }
+}
+
 TEST_CASE("two processes appending keep one chain, and each notices the other") {
   Folder folder;
   open_sqlite_ledger(folder.db());
