@@ -51,6 +51,7 @@ std::unique_ptr<Command> make_approve();
 std::unique_ptr<Command> make_abort();
 std::unique_ptr<Command> make_retry();
 std::unique_ptr<Command> make_adopt();
+std::unique_ptr<Command> make_trust();
 std::unique_ptr<Command> make_converge();
 std::unique_ptr<Command> make_quarantine();
 std::unique_ptr<Command> make_halt();

@@ -90,6 +90,11 @@ const std::vector<CommandInfo>& commands() {
        "--key signs it (a private key, or a public key whose private half is in ssh-agent). --out FILE (or -o FILE) also writes the\n"
        "release as one file, for `ripcord apply FILE` elsewhere.",
        make_seal, true},
+      {"trust", G::setting_up, "add HOST [--fingerprint SHA256:…] [--replace] [-m WHY]", "believe the key that a host shows, once it was compared",
+       "Fetches the key without logging in, shows its fingerprint, and asks; without a terminal --fingerprint must match (exit 8 without it, 9\n"
+       "when it is another one). Added to the fleet's known_hosts and recorded in the ledger. A key that is known otherwise is only replaced\n"
+       "with --replace.",
+       make_trust},
       {"adopt", G::setting_up, "UNIT [HOST...] -m WHY", "take hosts over that belong to another ledger",
        "A host's unit belongs to the ledger that first deployed it. Forward work of another one is refused, naming the first one's machine,\n"
        "until it adopts the host; whoever deploys from there is fenced off.",

@@ -1,3 +1,5 @@
+#include "cli/links.hpp"
+
 #include <cstdlib>
 
 #include "cli/context.hpp"
@@ -6,9 +8,7 @@
 
 namespace ripcord::cli {
 
-std::unique_ptr<Link> make_link(Loop& loop, Clock& clock, const Fleet& fleet) {
-  auto program = find_host_program();
-  if (fleet.link == Fleet::LinkKind::local) return make_local_link(loop, clock, std::move(program));
+SshSettings ssh_settings(const Fleet& fleet) {
   SshSettings settings;
   settings.user = fleet.ssh.user;
   settings.port = fleet.ssh.port;
@@ -19,9 +19,15 @@ std::unique_ptr<Link> make_link(Loop& loop, Clock& clock, const Fleet& fleet) {
   settings.max_handshakes = fleet.ssh.max_handshakes;
   settings.max_sessions = fleet.ssh.max_sessions;
   settings.cache_dir = fleet.folder + "/.ripcord/cache";
+  return settings;
+}
+
+std::unique_ptr<Link> make_link(Loop& loop, Clock& clock, const Fleet& fleet) {
+  auto program = find_host_program();
+  if (fleet.link == Fleet::LinkKind::local) return make_local_link(loop, clock, std::move(program));
   std::vector<Program> programs;
   programs.push_back(std::move(program));
-  return make_ssh_link(loop, clock, std::move(settings), std::move(programs));
+  return make_ssh_link(loop, clock, ssh_settings(fleet), std::move(programs));
 }
 
 }  // namespace ripcord::cli

@@ -64,6 +64,8 @@ class Fold {
     const auto& plan = spec.hosts[static_cast<std::size_t>(index)];
     const auto& host = state.hosts()[static_cast<std::size_t>(index)];
     if (left_alone_.contains({spec.id, plan.name})) return;
+    // Nobody could look at what runs there, and the rollout did not change it: what was intended before still is.
+    if (plan.away && !host.switched && host.phase != HostPhase::confirmed && !(ended && state.ending == Ending::completed)) return;
     auto from = folder_of(plan.from), to = plan.to.folder();
     auto say = [&](Standing standing, const std::string& folder) {
       put(spec.unit, plan.name, standing, folder, standing == Standing::failed || standing == Standing::away ? host.reason : "");

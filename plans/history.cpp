@@ -40,6 +40,8 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   if (kind == "quarantine.lifted") return fmt::format("quarantine of {} lifted", host);
   if (kind == "hosts.retired") return host + " retired";
   if (kind == "hosts.replaced") return fmt::format("{} replaced by {}", host, get_string_or(b, "by", "?"));
+  if (kind == "trust.added")
+    return fmt::format("host key of {} {}: {} {}", host, b.contains("replaces") ? "replaced" : "believed", get_string_or(b, "type", "?"), get_string_or(b, "fingerprint", "?"));
   if (kind == "hosts.readmitted") return host + " is expected again";
   if (kind == "drill.started") {
     std::size_t hosts = 0;
@@ -118,7 +120,7 @@ std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const 
     HistoryLine line;
     line.unit = get_string_or(b, "unit", "");
     line.kind = get_string_or(b, "kind", "");
-    const bool of_hosts = line.kind.starts_with("quarantine.") || line.kind.starts_with("hosts.");  // every unit's business
+    const bool of_hosts = line.kind.starts_with("quarantine.") || line.kind.starts_with("hosts.") || line.kind.starts_with("trust.");  // every unit's business
     if (!unit.empty() && line.unit != unit && !of_hosts) continue;
     line.what = sentence(line.kind, b, every_entry);
     if (line.what.empty()) continue;

@@ -104,6 +104,14 @@ Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) 
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
+  if (c.plan.away) {  // the plan was made without it: what it comes from nobody knows
+    Look look = co_await c.port.look(c.spec.unit_ref(), Verify::none, false);
+    if (look.unit.running != c.plan.from) {
+      StepResult owed{.entry = host_entry(c, "host.unreachable")};
+      owed.entry["reason"] = fmt::format("it answered only after the plan was made, and runs {}: `ripcord converge` brings it", look.unit.running ? look.unit.running->version : "nothing");
+      co_return owed;
+    }
+  }
   StageOffer offer{c.spec.unit_ref(), release.sealed.bytes, release.sealed.signature, labels};
   StageReply reply = co_await c.port.stage_offer(std::move(offer));
   if (c.on_answer) c.on_answer();

@@ -76,12 +76,12 @@ void SshDoor::check_host_key(const HostAddress& host, const SshHostSettings& to,
                       fmt::format("the host key of '{}' changed: {}:{} holds {} {}, the host shows {}", host.name, judged.line->file,
                                   judged.line->line, type, ssh_fingerprint(judged.line->blob), print),
                       fmt::format("somebody may be in between, or the host was installed again; nothing was sent to it. {}, and if it is right "
-                                  "replace that line by: {}", verify, line));
+                                  "`ripcord trust add {} --replace`, or replace that line by: {}", verify, host.name, line));
     case HostKeyVerdict::unknown: break;
   }
   std::string others = judged.line ? fmt::format(" ({}:{} holds a key of another type, {})", judged.line->file, judged.line->line, judged.line->type) : "";
   throw LinkError(LinkFault::trust, "host_key_unknown", fmt::format("the host key of '{}' is not known{}: it shows {} {}", host.name, others, type, print),
-                  fmt::format("{}, then add to {}: {}", verify, place, line));
+                  fmt::format("{}, then `ripcord trust add {}`, or add to {}: {}", verify, host.name, place, line));
 }
 
 Task<> SshDoor::log_in(std::shared_ptr<SshSession> session, HostAddress host, SshHostSettings to) {
@@ -101,7 +101,7 @@ Task<> SshDoor::log_in(std::shared_ptr<SshSession> session, HostAddress host, Ss
                               "home folder. It was not tried again", to.user));
 }
 
-Task<std::shared_ptr<SshSession>> SshDoor::enter(HostAddress host, SshHostSettings to, LinkTimings* timings) {
+Task<SshDoor::Shaken> SshDoor::shake_hands(HostAddress host, SshHostSettings to, LinkTimings* timings) {
   std::string jump = settings_.jump.empty() ? to.proxy_jump : settings_.jump == "none" ? std::string() : settings_.jump;
   if (jump.empty() && !to.proxy_command.empty())
     throw LinkError(LinkFault::ours, "proxy_command", fmt::format("ssh_config sets ProxyCommand for '{}', which is not supported", host.name),
@@ -109,25 +109,50 @@ Task<std::shared_ptr<SshSession>> SshDoor::enter(HostAddress host, SshHostSettin
   auto& strangers = strangers_[fmt::format("{} {}", to.hostname, to.port)];
   if (!strangers) strangers = std::make_unique<Turns>(static_cast<std::size_t>(std::max(1, settings_.max_handshakes)));
   auto stranger = co_await strangers->next();
-
-  auto files = settings_.known_hosts.empty() ? to.known_hosts_files : std::vector<std::string>{settings_.known_hosts};
-  auto known = known_hosts(files);
-  auto lines = known->find(lookup_name(host, to), to.host_key_alias.empty() ? to.port : 22);
+  Shaken shaken;
+  shaken.stranger.emplace(std::move(stranger));
+  shaken.files = settings_.known_hosts.empty() ? to.known_hosts_files : std::vector<std::string>(1, settings_.known_hosts);
+  shaken.known = known_hosts(shaken.files);
+  shaken.lines = shaken.known->find(lookup_name(host, to), to.host_key_alias.empty() ? to.port : 22);
   std::vector<std::string> types;
-  for (const auto* k : lines)
+  for (const auto* k : shaken.lines)
     if (!k->revoked) types.push_back(k->type);
 
   Elapsed begun = clock_.elapsed();
-  auto session = co_await connect(host, to, jump);
+  shaken.session = co_await connect(host, to, jump);
   Elapsed connected = clock_.elapsed();
   timings->connect = connected - begun;
-  co_await session->handshake(host_key_preference(types), connected + settings_.timeouts.handshake);
-  check_host_key(host, to, lines, files, session->host_key());
-  Elapsed shaken = clock_.elapsed();
-  timings->handshake = shaken - connected;
-  co_await log_in(session, host, to);
-  timings->auth = clock_.elapsed() - shaken;
-  co_return session;
+  co_await shaken.session->handshake(host_key_preference(types), connected + settings_.timeouts.handshake);
+  timings->handshake = clock_.elapsed() - connected;
+  co_return shaken;
+}
+
+Task<ShownHostKey> SshDoor::knock(HostAddress host, SshHostSettings to) {
+  LinkTimings timings;
+  Shaken shaken = co_await shake_hands(host, to, &timings);
+  const auto blob = shaken.session->host_key();
+  shaken.session->shut();
+  auto judged = judge_host_key(shaken.lines, blob);
+  ShownHostKey shown;
+  shown.name = known_hosts_name(lookup_name(host, to), to.host_key_alias.empty() ? to.port : 22);
+  shown.type = ssh_key_type(blob), shown.fingerprint = ssh_fingerprint(blob);
+  shown.line = fmt::format("{} {} {}", shown.name, shown.type, base64(blob));
+  shown.verdict = judged.verdict;
+  shown.files = shaken.files;
+  if (judged.line) {
+    shown.known_file = judged.line->file, shown.known_line = judged.line->line, shown.known_type = judged.line->type;
+    shown.known_fingerprint = ssh_fingerprint(judged.line->blob);
+  }
+  co_return shown;
+}
+
+Task<std::shared_ptr<SshSession>> SshDoor::enter(HostAddress host, SshHostSettings to, LinkTimings* timings) {
+  Shaken shaken = co_await shake_hands(host, to, timings);
+  check_host_key(host, to, shaken.lines, shaken.files, shaken.session->host_key());
+  Elapsed begun = clock_.elapsed();
+  co_await log_in(shaken.session, host, to);
+  timings->auth = clock_.elapsed() - begun;
+  co_return shaken.session;
 }
 
 }  // namespace ripcord

@@ -3,9 +3,11 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/net/host_key.hpp"
 #include "core/net/known_hosts.hpp"
 #include "core/net/link_ssh.hpp"
 #include "core/net/ssh_config.hpp"
@@ -22,7 +24,18 @@ class SshDoor {
   // LinkError; "dropped" is worth another attempt. `timings` outlives the call.
   Task<std::shared_ptr<SshSession>> enter(HostAddress host, SshHostSettings to, LinkTimings* timings);
 
+  // No further than the key exchange: what the host shows, believed or not.
+  Task<ShownHostKey> knock(HostAddress host, SshHostSettings to);
+
  private:
+  struct Shaken {
+    std::shared_ptr<SshSession> session;
+    std::vector<std::string> files;                // of known_hosts
+    std::shared_ptr<const KnownHosts> known;       // keeps `lines` alive
+    std::vector<const KnownKey*> lines;
+    std::optional<Turns::Turn> stranger;                          // until it is known who it is
+  };
+  Task<Shaken> shake_hands(HostAddress host, SshHostSettings to, LinkTimings* timings);
   Task<std::shared_ptr<SshSession>> connect(HostAddress host, SshHostSettings to, std::string jump);
   void check_host_key(const HostAddress& host, const SshHostSettings& to, const std::vector<const KnownKey*>& lines,
                       const std::vector<std::string>& files, const std::string& blob) const;

@@ -33,7 +33,7 @@ TEST_CASE("ssh: an unknown host key stops, and the message holds the line to add
   CHECK(out.error->fault() == LinkFault::trust);
   CHECK(out.error->exit() == Exit::integrity);
   CHECK(out.error->message() == "the host key of 'h1' is not known: it shows ssh-ed25519 " + ssh_fingerprint(host_blob(w)));
-  CHECK(out.error->hint() == "compare it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, then add to " + w.settings.known_hosts + ": " + w.fleet.host_key_line(1));
+  CHECK(out.error->hint() == "compare it on the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, then `ripcord trust add h1`, or add to " + w.settings.known_hosts + ": " + w.fleet.host_key_line(1));
   CHECK(w.fleet.logins(1) == 0);
 
   dir.write("known_hosts", w.fleet.host_key_line(1) + "\n");  // somebody adds it while we run

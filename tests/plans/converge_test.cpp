@@ -2,6 +2,7 @@
 #include "plans/converge.hpp"
 
 #include "core/base/digest.hpp"
+#include "tests/plans/world.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -151,4 +152,21 @@ TEST_CASE("a convergence decides nothing, goes in one stage, and its hosts go ba
   CHECK(spec.no_return == std::vector<std::string>{"db:7"});
   CHECK_FALSE(spec.rollback_on_failure);
   CHECK(standing.before() == nullptr);
+}
+
+TEST_CASE("a host that answers only after the plan was made is owed, not activated from what nobody looked at", "[converge]") {
+  test::World w(6);
+  w.spec.max_unreachable = 6;
+  for (auto* plan : {&w.spec.hosts[4], &w.spec.hosts[5]}) plan->away = true, plan->from.reset();
+  w.give("web-006", std::nullopt);  // nothing ran there: that is what the plan thinks
+  auto life = w.run(false);
+  REQUIRE(life.exit);
+  CHECK(*life.exit == Exit::unreachable);
+  auto state = w.state();
+  CHECK(state.ending == Ending::completed);
+  CHECK(state.failures == 0);
+  CHECK(state.owed == std::vector<std::string>{"web-005"});
+  CHECK(state.hosts()[4].reason.find("runs 1.0: `ripcord converge` brings it") != std::string::npos);
+  CHECK(w.hosts->host("web-005").running->version == "1.0");
+  CHECK(w.running("2.0") == 5);
 }

@@ -41,7 +41,7 @@ struct Books {
     say(std::move(more));
   }
   // `hosts`: "h1 h2!", where nothing runs on h2 yet; `left_out`: hosts with a reason, and until when they are in quarantine.
-  std::string start(const std::string& from, const std::string& to, const std::string& hosts, std::vector<LeftOut> left_out = {}, std::string_view purpose = "") {
+  std::string start(const std::string& from, const std::string& to, const std::string& hosts, std::vector<LeftOut> left_out = {}, std::string_view purpose = "", const std::string& away = "") {
     RolloutSpec s;
     s.id = "r" + std::to_string(++rollouts), s.fleet = "test", s.unit = "web", s.version = to, s.root = "/srv", s.manifest = sha256("m" + to);
     s.carried_by = "role=web", s.left_out = std::move(left_out), s.purpose = purpose, s.max_unreachable = 5;
@@ -51,6 +51,7 @@ struct Books {
       bool fresh = name.ends_with('!');  // nothing runs there yet
       h.name = name.substr(0, name.size() - fresh), h.to = release(to);
       if (!from.empty() && !fresh) h.from = release(from);
+      h.away = h.name == away;
       s.hosts.push_back(h);
     }
     in(s.id, "rollout.started", {{"spec", to_json(s)}});
@@ -274,6 +275,41 @@ TEST_CASE("a rollout that failed owes nothing new, and pays nothing", "[debt]") 
   b.end(id, "rolled_back");
   CHECK(b.owed() == "h4 joined 1.0");
   CHECK(b.stable() == "1.0");
+}
+
+TEST_CASE("a rollout that was taken back leaves what is known of hosts that it could not reach", "[debt]") {
+  Books b;
+  b.roll("", "1.0", "h1 h2 h3");
+  auto id = b.start("1.0", "1.1", "h1 h2 h3!", {}, "", "h3");
+  b.silent(id, "h3");
+  CHECK(b.owed().empty());
+  b.end(id, "rolled_back");
+  CHECK(b.owed().empty());
+  CHECK(b.book().intents.at("web").at("h3").version() == "1.0");
+}
+
+TEST_CASE("a quarantine takes a host out of a rollout that waits for it, and lifting it brings it back into the count", "[debt]") {
+  Books b;
+  auto id = b.start("1.0", "1.1", "h1 h2 h3");
+  b.silent(id, "h3");
+  auto state = [&] { return *fold_rollout(b.entries, id); };
+  CHECK(state().unreachable == 1);
+  b.quarantine("h3", b.now() + Millis(3600000));
+  b.quarantine("h2", b.now() + Millis(3600000));
+  CHECK(state().unreachable == 0);
+  CHECK(state().hosts()[1].phase == HostPhase::unreachable);  // not touched any more
+  b.in(id, "host.staged", {{"host", "h2"}});                  // it was being staged at that moment
+  CHECK(state().hosts()[1].phase == HostPhase::unreachable);
+  b.take(id, "h1");
+  auto done = state();
+  CHECK(done.is_quarantined("h3", b.now()));
+  b.in(id, "rollout.retried", {{"hosts", json::array{"h2", "h3"}}});
+  CHECK(state().count(HostPhase::unreachable) == 2);
+  b.say(lifted_entry("h3", "test", "back"));
+  CHECK(state().unreachable == 1);
+  b.in(id, "rollout.retried", {{"hosts", json::array{"h3"}}});
+  CHECK(state().unreachable == 0);
+  CHECK(state().hosts()[2].phase == HostPhase::waiting);
 }
 
 TEST_CASE("until when a host is in quarantine, as people write it", "[debt]") {
