@@ -1,4 +1,4 @@
-// a0 to a7 (INVARIANTS, "Activation on a host"; docs/activation.md).
+// a0 to a7, forward (INVARIANTS, "Activation on a host"; docs/activation.md). Going back is go_back.cpp.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,7 +10,6 @@
 #include "manifests/host/drain.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/operation.hpp"
-#include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
 
@@ -18,9 +17,8 @@ namespace ripcord {
 namespace {
 
 constexpr Millis kLockWait{20000};
-constexpr Millis kBackLockWait{120000};  // another rollback may be watching health under the lock: this one wants to see its end
 constexpr Millis kTurnWait{60000};
-constexpr std::int64_t kUnarmed = -1;       // confirm_within_ms of a forward operation past a point of no return
+constexpr std::int64_t kUnarmed = -1;  // confirm_within_ms of a forward operation past a point of no return
 
 using Context = std::optional<ReleaseContext>;
 
@@ -31,35 +29,6 @@ void check_request(const HostContext& host, const ActivateRequest& r) {
   if (r.forward && r.confirm_within_ms <= 0 && r.confirm_within_ms != kUnarmed)
     throw HostFailure("bad_request", "a forward operation needs confirm_within_ms");
   if (r.spread_ms < 0) throw HostFailure("bad_request", "spread_ms is negative");
-}
-
-std::string shown(const std::optional<ReleaseId>& id) { return id ? "'" + id->folder() + "'" : std::string("nothing"); }
-
-// Compare: what `current` is against what the operation starts from.
-void require_from(const UnitLayout& unit, const ActivateRequest& r, const CurrentLink& current) {
-  using Kind = Observation::Current;
-  if (current.kind == Kind::folder)
-    throw HostFailure("folder_at_current", fmt::format("'{}' is a real folder, so it cannot be switched", unit.current),
-                      "move it away, or take it over with 'import'");
-  // Going back from a release whose folder is gone is what going back is for.
-  bool from_there = r.forward ? current.release == r.from : names(current, r.from);
-  bool fits = r.from ? from_there : current.kind == Kind::none || (r.forward && current.kind != Kind::release);
-  if (fits) return;
-  std::string there = current.kind == Kind::none ? "nothing" : "'" + escape_terminal(current.target) + "'";
-  throw HostFailure("conflict", fmt::format("unit '{}': 'current' names {}, but the operation starts from {}", unit.unit, there, shown(r.from)),
-                    "somebody else changed this host; look at it and plan again");
-}
-
-json::object intent_of(const ActivateRequest& r, const std::string& current, const std::vector<Placement>& placed) {
-  json::object o{{"op", r.op}, {"rollout", r.rollout}, {"forward", r.forward}};
-  o["from"] = to_json(r.from);
-  o["to"] = to_json(r.to);
-  if (r.undo_to) o["undo_to"] = to_json(r.undo_to);
-  o["epoch"] = r.epoch, o["holder"] = r.holder, o["ledger_id"] = r.ledger_id;
-  o["who"] = r.who, o["why"] = r.why, o["within_ms"] = r.confirm_within_ms;
-  o["files"] = to_json(placed);
-  if (auto target = read_link(current)) o["from_target"] = *target;  // raw: a foreign link is a way back as well
-  return o;
 }
 
 class Forward {
@@ -240,64 +209,11 @@ class Forward {
   ActivateReply reply_;
 };
 
-// `onward`: forward past a point of no return, which is done the same way: nothing armed, nothing to go back to. It is forward all the
-// same, so a halt and another ledger refuse it; a halt that comes meanwhile waits until it is done.
-ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward = false) {
-  std::optional<ForwardGate> gate;
-  if (onward) gate.emplace(host);
-  UnitLayout unit = host.layout.unit(r.unit);
-  UnitLock lock(host, unit, "go back " + r.op, kBackLockWait);
-  Journal journal(unit);
-  admit(host, lock, journal, r.epoch, r.holder, r.ledger_id, onward);
-  UnitHistory history = fold(journal.records());
-  if (const Operation* known = history.find(r.op)) {
-    if (!known->terminal()) return go_on_back(host, unit, lock, r.op);
-    ActivateReply reply;
-    reply.state = state_of(*known, host);
-    reply.healthy = known->state.phase == OpPhase::confirmed;
-    if (reply.healthy && known == history.newest() && is_drained(unit)) reply.state.detail = clean_up(host, unit, lock);  // tried once more
-    return reply;
-  }
-  if (const Operation* open = history.open()) {
-    end_open(host, unit, lock, *open, r.op);
-    journal = Journal(unit);
-    history = fold(journal.records());
-  }
-  CurrentLink current = read_current(unit);
-  bool there = stands_at(current, r.to, history, r.from);
-  if (!there) require_from(unit, r, current);
-  admit_target(lock, history, r.to, r.ledger_id);
-  Context running, coming;
-  std::vector<Placement> placed;
-  if (r.to) {
-    coming = ReleaseContext::load(host, unit, *r.to, history);
-    require_intact(host, unit, lock, coming->release);
-  }
-  if (!there) {
-    try {
-      if (r.from) running = ReleaseContext::load(host, unit, *r.from, history);
-    } catch (const Error&) {  // what is taken back may be broken beyond reading
-    }
-    placed = plan_placed(running ? &*running : nullptr, coming ? &*coming : nullptr, history);
-  }
-  journal = Journal(unit);  // putting a release right has journalled, too
-  journal.reserve(host, lock);
-  journal.append(host, lock, "INTENT", intent_of(r, unit.current, placed));
-  try {
-    prepare_placed(placed, coming ? &*coming : nullptr, false);
-  } catch (const Error& e) {
-    forget_prepared(placed);
-    journal.append(host, lock, "FAILED_UNCHANGED", {{"op", r.op}, {"detail", e.what()}});
-    throw;
-  }
-  return go_on_back(host, unit, lock, r.op);
-}
-
 }  // namespace
 
 ActivateReply activate(HostContext& host, const ActivateRequest& request) {
   check_request(host, request);
-  if (!request.forward) return go_back(host, request);
+  if (!request.forward) return go_back(host, request, false);
   if (request.confirm_within_ms != kUnarmed) return Forward(host, request).run();
   ActivateRequest onward = request;
   onward.forward = false;  // in the journal, too: no rip cord without a target takes it back

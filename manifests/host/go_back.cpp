@@ -5,8 +5,10 @@
 
 #include <algorithm>
 
+#include "manifests/host/admission.hpp"
 #include "manifests/host/bring_up.hpp"
 #include "manifests/host/drain.hpp"
+#include "manifests/host/halt.hpp"
 #include "manifests/host/look_hint.hpp"
 #include "manifests/host/operation.hpp"
 #include "manifests/host/return_path.hpp"
@@ -26,6 +28,8 @@ Context load_if_possible(HostContext& host, const UnitLayout& unit, const std::o
   }
   return std::nullopt;
 }
+
+constexpr Millis kBackLockWait{120000};  // another rollback may be watching health under the lock: this one wants to see its end
 
 // Later attempts are for what a second start cures (a port still taken, a file still held), so they come soon and are short.
 constexpr Millis kTryAgainWithin{30000}, kLaterDeadline{20000};
@@ -109,6 +113,57 @@ ActivateReply go_on_back(HostContext& host, const UnitLayout& unit, const UnitLo
   std::string what = reply.failed_step.empty() ? std::string("it was cut short each time")
                                                : fmt::format("{} failed: {}", reply.failed_step, reply.output.substr(0, 1000));
   return end("NEEDS_OPERATOR", fmt::format("{} after {} of {} attempts {}; {}", where, attempt, kMaxAttempts, what, how_to_look(unit, coming ? &*coming : nullptr)));
+}
+
+ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward) {
+  std::optional<ForwardGate> gate;
+  if (onward) gate.emplace(host);
+  UnitLayout unit = host.layout.unit(r.unit);
+  UnitLock lock(host, unit, "go back " + r.op, kBackLockWait);
+  Journal journal(unit);
+  admit(host, lock, journal, r.epoch, r.holder, r.ledger_id, onward);
+  UnitHistory history = fold(journal.records());
+  if (const Operation* known = history.find(r.op)) {
+    if (!known->terminal()) return go_on_back(host, unit, lock, r.op);
+    ActivateReply reply;
+    reply.state = state_of(*known, host);
+    reply.healthy = known->state.phase == OpPhase::confirmed;
+    if (reply.healthy && known == history.newest() && is_drained(unit)) reply.state.detail = clean_up(host, unit, lock);  // tried once more
+    return reply;
+  }
+  if (const Operation* open = history.open()) {
+    end_open(host, unit, lock, *open, r.op);
+    journal = Journal(unit);
+    history = fold(journal.records());
+  }
+  CurrentLink current = read_current(unit);
+  bool there = stands_at(current, r.to, history, r.from);
+  if (!there) require_from(unit, r, current);
+  admit_target(lock, history, r.to, r.ledger_id);
+  Context running, coming;
+  std::vector<Placement> placed;
+  if (r.to) {
+    coming = ReleaseContext::load(host, unit, *r.to, history);
+    require_intact(host, unit, lock, coming->release);
+  }
+  if (!there) {
+    try {
+      if (r.from) running = ReleaseContext::load(host, unit, *r.from, history);
+    } catch (const Error&) {  // what is taken back may be broken beyond reading
+    }
+    placed = plan_placed(running ? &*running : nullptr, coming ? &*coming : nullptr, history);
+  }
+  journal = Journal(unit);  // putting a release right has journalled, too
+  journal.reserve(host, lock);
+  journal.append(host, lock, "INTENT", intent_of(r, unit.current, placed));
+  try {
+    prepare_placed(placed, coming ? &*coming : nullptr, false);
+  } catch (const Error& e) {
+    forget_prepared(placed);
+    journal.append(host, lock, "FAILED_UNCHANGED", {{"op", r.op}, {"detail", e.what()}});
+    throw;
+  }
+  return go_on_back(host, unit, lock, r.op);
 }
 
 }  // namespace ripcord

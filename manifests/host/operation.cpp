@@ -8,6 +8,37 @@
 #include "manifests/host/switch_link.hpp"
 
 namespace ripcord {
+namespace {
+
+std::string shown(const std::optional<ReleaseId>& id) { return id ? "'" + id->folder() + "'" : std::string("nothing"); }
+
+}  // namespace
+
+void require_from(const UnitLayout& unit, const ActivateRequest& r, const CurrentLink& current) {
+  using Kind = Observation::Current;
+  if (current.kind == Kind::folder)
+    throw HostFailure("folder_at_current", fmt::format("'{}' is a real folder, so it cannot be switched", unit.current),
+                      "move it away, or take it over with 'import'");
+  // Going back from a release whose folder is gone is what going back is for.
+  bool from_there = r.forward ? current.release == r.from : names(current, r.from);
+  bool fits = r.from ? from_there : current.kind == Kind::none || (r.forward && current.kind != Kind::release);
+  if (fits) return;
+  std::string there = current.kind == Kind::none ? "nothing" : "'" + escape_terminal(current.target) + "'";
+  throw HostFailure("conflict", fmt::format("unit '{}': 'current' names {}, but the operation starts from {}", unit.unit, there, shown(r.from)),
+                    "somebody else changed this host; look at it and plan again");
+}
+
+json::object intent_of(const ActivateRequest& r, const std::string& current, const std::vector<Placement>& placed) {
+  json::object o{{"op", r.op}, {"rollout", r.rollout}, {"forward", r.forward}};
+  o["from"] = to_json(r.from);
+  o["to"] = to_json(r.to);
+  if (r.undo_to) o["undo_to"] = to_json(r.undo_to);
+  o["epoch"] = r.epoch, o["holder"] = r.holder, o["ledger_id"] = r.ledger_id;
+  o["who"] = r.who, o["why"] = r.why, o["within_ms"] = r.confirm_within_ms;
+  o["files"] = to_json(placed);
+  if (auto target = read_link(current)) o["from_target"] = *target;  // raw: a foreign link is a way back as well
+  return o;
+}
 
 void complete_switch(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& op) {
   const OpState& s = op.state;

@@ -3,13 +3,22 @@
 #include "manifests/host/activation.hpp"
 #include "manifests/host/lock.hpp"
 #include "manifests/host/placed.hpp"
+#include "manifests/host/release_folder.hpp"
 
 namespace ripcord {
+
+// Compare: what `current` is against what the operation starts from. HostFailure conflict, folder_at_current.
+void require_from(const UnitLayout& unit, const ActivateRequest& r, const CurrentLink& current);
+// The members of its INTENT. `current`: the link's path.
+json::object intent_of(const ActivateRequest& r, const std::string& current, const std::vector<Placement>& placed);
 
 // a4 from where it stands, and a5: links and placed files are prepared. Idempotent.
 void complete_switch(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const Operation& op);
 
-// Going back (forward=false), from wherever it stands, to its terminal record. `op` is journalled with its INTENT.
+// Going back (forward=false). `onward`: forward past a point of no return, which is done the same way: nothing armed, nothing to go back
+// to. It is forward all the same, so a halt and another ledger refuse it; a halt that comes meanwhile waits until it is done.
+ActivateReply go_back(HostContext& host, const ActivateRequest& request, bool onward);
+// The same, from wherever it stands, to its terminal record. `op` is journalled with its INTENT.
 ActivateReply go_on_back(HostContext& host, const UnitLayout& unit, const UnitLock& lock, const std::string& op);
 
 // Ends an open operation in favour of `by`.
