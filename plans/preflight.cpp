@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <set>
-#include <tuple>
 
 #include "manifests/shared/ledger_name.hpp"
-
+#include "plans/change_groups.hpp"
 #include "plans/rehearsal.hpp"
+#include "plans/ways_back.hpp"
 
 namespace ripcord {
 namespace {
@@ -16,31 +16,6 @@ namespace {
 std::string fingerprint(const Look& look) {
   const auto& o = look.unit;
   return fmt::format("{} {} {}", o.running ? o.running->folder() : std::string(to_text(o.current)) + ":" + o.link_target, o.journal_seq, o.journal_hash);
-}
-
-std::string from_text(const std::string& unit, const std::optional<ReleaseId>& from) {
-  return from ? unit + "@" + from->version : "nothing";
-}
-
-// Counts what differs between two trees, and the bytes of files whose content is new.
-void compare(const Tree* from, const Tree& to, ChangeGroup& group) {
-  std::map<std::string, const TreeEntry*> old;
-  std::set<Digest> there;
-  if (from)
-    for (const auto& e : from->entries) {
-      if (e.kind == SourceEntry::Kind::dir) continue;
-      old[e.path] = &e;
-      there.insert(e.digest);
-    }
-  for (const auto& e : to.entries) {
-    if (e.kind == SourceEntry::Kind::dir) continue;
-    auto found = old.find(e.path);
-    if (found == old.end()) ++group.files_added;
-    else if (found->second->digest != e.digest || found->second->mode != e.mode || found->second->target != e.target) ++group.files_changed;
-    if (found != old.end()) old.erase(found);
-    if (e.kind == SourceEntry::Kind::file && there.insert(e.digest).second) group.bytes += e.size;
-  }
-  group.files_removed = old.size();
 }
 
 // Everything make_preflight builds, and the questions it answers one by one.
@@ -55,7 +30,6 @@ struct Builder {
   TreeMaker trees{release, store};
   std::map<std::string, const HostLook*> by_name{};
   std::map<std::string, const Tree*> wanted{};
-  std::map<Digest, std::pair<ReleaseOnHand, std::unique_ptr<TreeMaker>>> olds{};
   std::vector<int> stage_of_{};  // the plan's stage of each stage of the rollout
   Preflight out{};
 
@@ -197,53 +171,6 @@ struct Builder {
     out.spec.hosts.push_back(std::move(h));
   }
 
-  const Tree* old_tree(const ReleaseId& from, const Host& host, const std::string& arch) {
-    auto known = olds.find(from.manifest);
-    if (known == olds.end()) {
-      known = olds.try_emplace(from.manifest).first;
-      try {
-        known->second.first = load_release(store, from.manifest);
-        known->second.second = std::make_unique<TreeMaker>(known->second.first, store);
-      } catch (const Error&) {
-        known->second.second.reset();  // sealed elsewhere: only its name is known here
-      }
-    }
-    if (!known->second.second) return nullptr;
-    try {
-      return &known->second.second->tree_for(host, arch);
-    } catch (const Error&) {
-      return nullptr;  // its templates do not fit today's labels
-    }
-  }
-
-  void group_changes() {
-    // By what a person would call the same change: the same two releases, and as many files and bytes. Trees differ from host to
-    // host as soon as a template names the host.
-    std::map<std::tuple<std::string, Digest, std::uint64_t, std::uint64_t, std::uint64_t>, ChangeGroup> groups;
-    std::vector<std::string> services;
-    for (const auto& s : release.manifest.spec.services) services.push_back(s.name);
-    for (const auto& h : out.spec.hosts) {
-      if (h.unchanged || h.away) continue;
-      const auto& l = *by_name.at(h.name);
-      auto from = from_text(release.manifest.spec.unit, h.from);
-      ChangeGroup change;
-      change.from = from;
-      change.to = release.manifest.spec.unit + "@" + h.to.version;
-      change.restarts = services;
-      const Tree* old = h.from ? old_tree(*h.from, *l.host, l.look->hello.arch) : nullptr;
-      compare(old, *wanted.at(h.name), change);
-      auto key = std::tuple(from, h.from ? h.from->manifest : Digest{}, change.files_changed, change.files_added, change.files_removed);
-      auto& g = groups.try_emplace(key, change).first->second;
-      g.bytes = std::max(g.bytes, change.bytes);
-      g.hosts.push_back(h.name);
-      out.bytes_to_send += change.bytes;
-      if (l.look->unit.free_bytes < 2 * change.bytes)
-        find(h.name, fmt::format("{} free, and the release needs up to {}", format_size(l.look->unit.free_bytes), format_size(change.bytes)),
-             change.bytes > l.look->unit.free_bytes);
-    }
-    for (auto& [key, g] : groups) out.groups.push_back(std::move(g));
-  }
-
   void judge_contract() {
     if (options.decided_before) return;
     std::map<std::string, std::size_t> running;
@@ -263,43 +190,6 @@ struct Builder {
       }
       once.stage = static_cast<int>(next - stage_of_.begin());
       out.spec.once.push_back(std::move(once));
-    }
-  }
-
-  void judge_ways_back() {
-    if (!out.spec.no_return.empty()) return;  // there is none
-    for (const auto& h : out.spec.hosts) {
-      if (h.unchanged || !h.from || h.from->manifest == release.digest) continue;
-      auto way = std::find_if(out.ways_back.begin(), out.ways_back.end(), [&](const WayBack& w) { return w.from.manifest == h.from->manifest; });
-      if (way == out.ways_back.end()) way = out.ways_back.insert(way, WayBack{*h.from, 0, h.name, std::nullopt, false});
-      ++way->hosts;
-    }
-    for (auto& way : out.ways_back)
-      for (const auto& p : options.proofs)
-        if (p.from == way.from.manifest && p.to == release.digest && p.holds(now, plan.proof_expires)) {
-          way.proof = p;
-          out.spec.proofs.push_back(p);
-        }
-    waive();
-  }
-
-  void waive() {
-    const auto& unit = release.manifest.spec.unit;
-    if (!options.unproven.empty() && fleet.is_protected)
-      find("", fmt::format("--unproven is refused: fleet '{}' is protected, and a way back that nobody walked is not waived there", fleet.name), true);
-    for (const auto& name : options.unproven) {
-      auto way = std::find_if(out.ways_back.begin(), out.ways_back.end(),
-                              [&](const WayBack& w) { return w.from.version == name || unit + "@" + w.from.version == name; });
-      if (way == out.ways_back.end()) {
-        std::vector<std::string> names;
-        for (const auto& w : out.ways_back) names.push_back(w.from.version);
-        find("", fmt::format("--unproven '{}' names no release that is replaced here ({})", escape_terminal(name),
-                             names.empty() ? "none is" : "replaced: " + join(names, ", ")), true);
-        continue;
-      }
-      way->waived = true;
-      out.spec.unproven.push_back(way->from.version);
-      find("", fmt::format("the way back to {}@{} is UNPROVEN: nobody walks it before {} hosts make it", unit, way->from.version, way->hosts), false);
     }
   }
 
@@ -350,13 +240,11 @@ struct Builder {
       find("", total == 1 ? "the only host cannot be reached" : fmt::format("none of the {} hosts can be reached", total), true, Exit::unreachable);
     else if (away > spec.max_unreachable)
       find("", fmt::format("{} of {} hosts cannot be reached, and max_unreachable comes to {}", away, total, spec.max_unreachable), true, Exit::unreachable);
-    group_changes();
+    group_changes(out, release, store, by_name, wanted);
     spec.proof_valid = plan.proof_expires;
     judge_contract();
     plan_once();
-    judge_ways_back();
-    for (const auto& h : spec.hosts)
-      if (!h.from && !h.unchanged && !h.away) out.no_way_back.push_back(h.name);
+    judge_ways_back(out, fleet, plan, release, options, now);
     estimate();
     out.nothing_to_do = away == 0 && std::all_of(spec.hosts.begin(), spec.hosts.end(), [](const HostPlan& h) { return h.unchanged; });
     return std::move(out);
