@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "plans/rollback_entries.hpp"
 #include "plans/rollback_steps.hpp"
 #include "plans/spool.hpp"
 
@@ -18,12 +19,6 @@ constexpr std::string_view kFencedBy = "rb-";  // how the holder of a rollback b
 constexpr Millis kQuiet{500};                  // nobody new answered for so long: who is silent now is not just slow
 constexpr Millis kAtLeast{1000};
 constexpr Millis kBegin{400};                  // who can go by then goes: the first host is to have switched within a second
-
-std::string release_text(const std::optional<ReleaseId>& release) { return release ? release->folder() : "nothing"; }
-json::value release_json(const std::optional<ReleaseId>& release) {
-  if (!release) return nullptr;
-  return to_json(*release);
-}
 
 class Cord {
  public:
@@ -149,7 +144,7 @@ class Cord {
     if (auto* ledger = at_.ledger.now()) order_.ledger_id = ledger->id();
     nothing_ = options_.dry_run || nothing_to_do();
     result_.nothing_done = nothing_ && !options_.dry_run;
-    if (!nothing_) co_await sink_.append(started());
+    if (!nothing_) co_await sink_.append(rollback_started(at_.fleet, options_, order_, result_, runs_));
   }
 
   // Where the unit's hosts are not known, every host is asked; those that never heard of it are none of its business.
@@ -221,21 +216,6 @@ class Cord {
     });
   }
 
-  json::object started() const {
-    json::array moving;
-    json::object targets;
-    for (const auto& h : runs_) {
-      if (h.line.result == Result::returned) moving.push_back(json::value(h.line.host));
-      if (h.look.look && !h.stranger) targets[h.line.host] = release_text(h.line.target);
-    }
-    json::object body{{"kind", "rollback.started"}, {"fleet", at_.fleet.name}, {"undoes", result_.undone_rollout}, {"why", options_.why}};
-    body["hosts"] = std::move(moving);
-    body["targets"] = std::move(targets);  // what every host of the unit is meant to run from now on
-    body["epoch"] = order_.epoch;
-    if (options_.to_version) body["version"] = *options_.to_version;
-    return body;
-  }
-
   // --- acting ----------------------------------------------------------------------------------------------------------------
   Task<> one(HostRun& h) {
     co_await steps_.look(h, order_, Verify::quick);
@@ -261,7 +241,7 @@ class Cord {
       auto slot = co_await acting_.acquire();
       co_await steps_.act(h, order_);
     }
-    if (was_to_move || h.line.result != Result::unchanged) co_await sink_.append(line_entry(h));
+    if (was_to_move || h.line.result != Result::unchanged) co_await sink_.append(rollback_host(h));
     if (on_host_) on_host_(h.line);
   }
 
@@ -286,17 +266,7 @@ class Cord {
     if (h.line.result != Result::returned) co_return;
     if (!h.line.lacks.empty()) co_await find_supply(h);
     if (h.line.result != Result::returned) co_return;
-    json::object intent{{"kind", "rollback.intent"}, {"host", h.line.host}, {"from", release_text(h.line.before)}, {"to", release_text(h.line.target)}};
-    co_await sink_.append(std::move(intent));
-  }
-
-  static json::object line_entry(const HostRun& h) {
-    const auto& line = h.line;
-    json::object body{{"kind", "rollback.host"},  {"host", line.host}, {"before", release_text(line.before)},
-                      {"after", release_text(line.after)}, {"result", std::string(to_text(line.result))}, {"detail", line.detail}};
-    body["release"] = release_json(line.after);
-    if (!line.after && line.result == Result::unreachable) body["after"] = "unknown";
-    return body;
+    co_await sink_.append(rollback_intent(h));
   }
 
   // --- the end ---------------------------------------------------------------------------------------------------------------
@@ -309,34 +279,16 @@ class Cord {
     if (options_.dry_run) co_return;
     result_.exit = rollback_exit(result_.lines);
     if (!nothing_) {
-      json::object ended{{"kind", "rollback.ended"}, {"exit", static_cast<int>(result_.exit)}, {"owed", to_json_array(result_.owed)}};
-      co_await sink_.append(std::move(ended));
+      co_await sink_.append(rollback_ended(result_));
       // The rollout that was undone, or is open, is over: whoever runs it reads this and stops.
       std::vector<std::string> closes{result_.undone_rollout.empty() ? at_.ledger.open_rollout() : result_.undone_rollout};
       if (at_.ledger.open_is_aside() && at_.ledger.open_rollout() != closes[0]) closes.push_back(at_.ledger.open_rollout());
       for (const auto& id : closes) {
         if (id.empty()) continue;
-        bool all = result_.exit == Exit::done;
-        json::object closed{{"kind", "rollout.ended"},
-                            {"rollout", id},
-                            {"outcome", all ? "rolled_back" : "needs_person"},
-                            {"exit", static_cast<int>(all ? Exit::failed : result_.exit)},
-                            {"returned", back_from_it()},
-                            {"owed", to_json_array(result_.owed)},
-                            {"why", "the rip cord was pulled" + (options_.why.empty() ? "" : ": " + options_.why)}};
-        co_await sink_.append(std::move(closed));
+        co_await sink_.append(rollout_closed(id, result_, options_));
       }
     }
     result_.ledger_written = at_.ledger.now() && sink_.in_ledger();
-  }
-
-  // Observed on what they ran before the rollout that was undone.
-  json::array back_from_it() const {
-    json::array names;
-    if (result_.undone_rollout.empty()) return names;
-    for (const auto& l : result_.lines)
-      if (l.selected && (l.result == Result::returned || l.result == Result::unchanged)) names.push_back(json::value(l.host));
-    return names;
   }
 
   RollbackPlace at_;

@@ -126,6 +126,14 @@ struct World {
   }
 };
 
+// The ledger knows the rollout that the hosts name.
+void note_rollout(World& w, Ledger& ledger) {
+  auto append = [](Ledger& l, std::vector<json::object> bodies) -> Task<> { co_await l.append(std::move(bodies)); };
+  std::vector<json::object> started;
+  started.push_back({{"kind", "rollout.started"}, {"rollout", "r-1"}, {"unit", "web"}});
+  run_to_end(w.loop, append(ledger, std::move(started)));
+}
+
 }  // namespace
 
 TEST_CASE("who goes where: the newest rollout is undone, everybody else only fenced", "[cord]") {
@@ -195,10 +203,7 @@ TEST_CASE("with the ledger's word that the rollout is the newest, a silent host 
   World w(6);
   w.hosts->host("h04").faults.latency_ms = 20000;
   Ledger ledger(w.loop, w.clock, w.memory.open(), "ann", "desk", Ledger::Writing::inline_);
-  auto append = [](Ledger& l, std::vector<json::object> bodies) -> Task<> { co_await l.append(std::move(bodies)); };
-  std::vector<json::object> started;
-  started.push_back({{"kind", "rollout.started"}, {"rollout", "r-1"}, {"unit", "web"}});
-  run_to_end(w.loop, append(ledger, started));
+  note_rollout(w, ledger);
   LedgerNearby nearby(ledger, "web");
   auto result = w.pull(nearby);
   REQUIRE(result);
@@ -214,10 +219,7 @@ TEST_CASE("hosts that have answered go while others still shake hands; not when 
     World w(40);
     for (int i = 1; i <= 40; ++i) w.hosts->host(w.names[static_cast<std::size_t>(i - 1)]).faults.latency_ms = 100 * i;  // h40 after 4 s
     Ledger ledger(w.loop, w.clock, w.memory.open(), "ann", "desk", Ledger::Writing::inline_);
-    auto append = [](Ledger& l, std::vector<json::object> bodies) -> Task<> { co_await l.append(std::move(bodies)); };
-    std::vector<json::object> started;
-    started.push_back({{"kind", "rollout.started"}, {"rollout", "r-1"}, {"unit", "web"}});
-    run_to_end(w.loop, append(ledger, started));
+    note_rollout(w, ledger);
     LedgerNearby nearby(ledger, "web");
     RollbackOptions options;
     if (lacks) options.to_version = "7.7";
