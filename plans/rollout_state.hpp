@@ -118,6 +118,8 @@ class RolloutState {
  private:
   void move(int host, HostPhase to);
   void find_pairs();
+  // rollout_fold.cpp
+  void apply_host(std::string_view kind, const json::object& body, WallTime time);
   void apply_once(std::string_view kind, const json::object& body);
   void apply_quarantine(const json::object& body, bool lifted);
   RolloutSpec spec_;
