@@ -39,14 +39,17 @@ class SimWorld : public SimWitness {
 
  private:
   struct Controller;
+  // sim_world.cpp: what the seed makes.
   void make_fleet();
   void make_faults();
+  // sim_controllers.cpp: who acts in it.
   int live(bool resume);          // one controller's life, and whoever disturbs it; its exit code, -1: killed
   void pull_cord(Controller& beside);
   void pull_switch(Controller& beside);   // halt
   void lift_halt();
   void tell(json::object entry);          // an entry of somebody else's
-  void check_end(int exit);
+  // sim_promises.cpp: what holds in it.
+  void check_end();
   void broken(std::string what);
   bool chance(int percent) { return static_cast<int>(random_() % 100) < percent; }
   int between(int low, int high) { return low + static_cast<int>(random_() % static_cast<unsigned>(high - low + 1)); }
@@ -57,7 +60,8 @@ class SimWorld : public SimWitness {
   void on_state(const SimHost& host, const OpState& op) override;
   void on_append(const LedgerEntry& entry);
 
-  unsigned seed_;
+  const unsigned seed_;
+  const WallTime began_;
   std::mt19937 random_;
   SimTotals& totals_;
   ManualClock clock_;
