@@ -16,6 +16,7 @@ SshSettings ssh_settings(const Fleet& fleet) {
   settings.known_hosts = fleet.ssh.known_hosts;
   settings.config = fleet.ssh.config;
   settings.timeouts = fleet.ssh.timeouts;
+  settings.heartbeat = fleet.ssh.heartbeat;
   settings.max_handshakes = fleet.ssh.max_handshakes;
   settings.max_sessions = fleet.ssh.max_sessions;
   settings.cache_dir = fleet.folder + "/.ripcord/cache";

@@ -19,6 +19,7 @@ struct SshSettings {
   std::string jump;            // ProxyJump for every host; "": ssh_config's
   std::string cache_dir;       // for answers of ssh -G; "": nothing is kept
   LinkTimeouts timeouts;
+  Millis heartbeat{2000};      // while an answer is waited for something goes up at least this often; 0: nothing does
   Millis stall{30000};         // a write fails when nothing moved in either direction for this long
   int max_handshakes = 8;      // unauthenticated handshakes to one address at once (sshd's MaxStartups)
   int max_sessions = 64;       // sessions being opened at once, in all

@@ -50,10 +50,14 @@ Task<std::shared_ptr<SshSession>> SshDoor::connect(HostAddress host, SshHostSett
   std::shared_ptr<void> keep;
   if (jump.empty()) {
     Fd fd = co_await connect_tcp(loop_, clock_, host.name, to.hostname, to.port, deadline);
-    co_return std::make_shared<SshSession>(loop_, clock_, host.name, std::move(fd), keep);
+    auto session = std::make_shared<SshSession>(loop_, clock_, host.name, std::move(fd), keep);
+    session->beat_every(settings_.heartbeat);
+    co_return session;
   }
   auto stream = co_await jumps_.connect(host.name, jump, to.hostname, to.port, deadline);
-  co_return std::make_shared<SshSession>(loop_, clock_, host.name, std::move(stream.fd), stream.keep);
+  auto session = std::make_shared<SshSession>(loop_, clock_, host.name, std::move(stream.fd), stream.keep);
+  session->beat_every(settings_.heartbeat);
+  co_return session;
 }
 
 void SshDoor::check_host_key(const HostAddress& host, const SshHostSettings& to, const std::vector<const KnownKey*>& lines,

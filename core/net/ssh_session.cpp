@@ -65,7 +65,7 @@ struct SshCallbacks {
 
 SshSession::SshSession(Loop& loop, Clock& clock, std::string who, Fd fd, std::shared_ptr<void> keep)
     : loop_(loop), clock_(clock), who_(std::move(who)), keep_(std::move(keep)), fd_(std::move(fd)), watch_(loop, fd_.get()),
-      moved_(clock.elapsed()), tcp_(is_tcp(fd_.get())) {
+      moved_(clock.elapsed()), sent_(clock.elapsed()), tcp_(is_tcp(fd_.get())) {
   static const int ready = libssh2_init(0);
   ssh_ = ready == 0 ? libssh2_session_init_ex(nullptr, nullptr, nullptr, this) : nullptr;
   if (!ssh_) throw Error("libssh2 cannot be started");
@@ -144,7 +144,7 @@ void SshSession::flush() {
       error_ = errno;
       return;
     }
-    moved_ = clock_.elapsed();
+    moved_ = sent_ = clock_.elapsed();
     out_.erase(0, static_cast<std::size_t>(n));
   }
   if (out_.empty() && out_.capacity() > kSmallRead) std::string().swap(out_);  // a thousand idle sessions hold nothing

@@ -34,6 +34,7 @@ class SshSession : public std::enable_shared_from_this<SshSession> {
   // What the server would accept ("publickey,password"), for the message after a failure; "" when it does not say.
   Task<std::string> methods(std::string user, Elapsed deadline);
 
+  void beat_every(Millis beat) { beat_ = beat; }  // while a reader waits, so that what lies in between sees that the connection is used
   void shut();                    // from now on everything fails at once; waiters wake
   bool is_shut() const { return shut_; }
   const std::string& who() const { return who_; }
@@ -64,6 +65,8 @@ class SshSession : public std::enable_shared_from_this<SshSession> {
   std::string greeting_;          // the first bytes received, kept until the handshake is over
   std::string host_key_;
   Elapsed moved_;                 // when a byte last went either way
+  Elapsed sent_;                  // and up
+  Millis beat_{0};
   bool tcp_ = false, handshaking_ = true;
   bool shut_ = false, ended_ = false;  // closed by us, by the other side
   bool received_ = false;         // bytes came in that another waiter may need to see

@@ -49,7 +49,7 @@ struct TcpProxy::Side {
 struct TcpProxy::Pair {
   Fd client, server;
   Side up, down;
-  Elapsed last{0};
+  Elapsed last{0}, last_up{0};
   bool dead = false;             // both ends are held open and nothing passes
   bool closed = false;
 };
@@ -106,7 +106,7 @@ void TcpProxy::forward(Pair& pair, Side& side) {
     auto n = ::recv(side.from->get(), buffer, sizeof buffer, 0);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) break;
     if (n <= 0) side.eof = true;
-    else side.waiting.append(buffer, static_cast<std::size_t>(n)), pair.last = boot_now();
+    else side.waiting.append(buffer, static_cast<std::size_t>(n)), pair.last = boot_now(), side.up ? pair.last_up = pair.last : pair.last;
   }
   while (!side.waiting.empty()) {
     auto size = static_cast<std::int64_t>(side.waiting.size());
@@ -175,7 +175,7 @@ void TcpProxy::run() {
       p.up.from = p.down.to = &p.client;
       p.up.to = p.down.from = &p.server;
       p.up.up = true;
-      p.last = boot_now();
+      p.last = p.last_up = boot_now();
       auto to = address_of(to_, to_port_);
       if (f.mode != Mode::black_hole && ::connect(p.server.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) p.closed = true;
       ::fcntl(p.server.get(), F_SETFL, O_NONBLOCK);
@@ -184,7 +184,7 @@ void TcpProxy::run() {
     }
     for (auto& p : pairs) {
       if (p.dead || p.closed) continue;
-      if (f.mode == Mode::black_hole || (f.mode == Mode::idle_drop && boot_now() - p.last >= Millis(f.at))) {
+      if (f.mode == Mode::black_hole || (f.mode == Mode::idle_drop && boot_now() - (f.up ? p.last_up : p.last) >= Millis(f.at))) {
         p.dead = true;
         happened();
         continue;

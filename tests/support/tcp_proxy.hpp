@@ -16,7 +16,7 @@ class TcpProxy {
     pass,
     black_hole,   // connections open, and nothing goes through any more, either way; nobody is told
     half_open,    // the far side is closed, the near side is not told
-    idle_drop,    // a connection that was idle for `at` ms is a black hole from then on (a middle box forgot it)
+    idle_drop,    // a connection that was idle for `at` ms is a black hole from then on (a middle box forgot it); up: what counts is what the client sends
     reset,        // RST to both sides after `at` bytes
     drip,         // one byte at a time, `at` ms apart
     cut,          // both sides are closed after `at` bytes
