@@ -14,9 +14,9 @@ constexpr Millis kLongestBake{10000};
 constexpr int kFailures = 3;
 
 // Of one host that answered.
-class Judge {
+class ConvergeJudge {
  public:
-  Judge(const HostLook& look, const ConvergeInput& in)
+  ConvergeJudge(const HostLook& look, const ConvergeInput& in)
       : host_(look.host->name), look_(look), in_(in), standing_(in.book->units.at(in.unit)), o_(look.look->unit) {
     for (const auto& d : in.book->of_unit(in.unit))
       if (d.host == host_) debt_ = d;
@@ -76,7 +76,7 @@ class Judge {
 std::vector<ConvergeLine> plan_convergence(const std::vector<HostLook>& looks, const ConvergeInput& in) {
   std::vector<ConvergeLine> lines;
   for (const auto& l : looks) {
-    if (l.look) lines.push_back(Judge(l, in).line());
+    if (l.look) lines.push_back(ConvergeJudge(l, in).line());
     else lines.push_back({&l, What::silent, l.fault});
   }
   return lines;

@@ -22,7 +22,7 @@ constexpr const char* kHasTables = "SELECT EXISTS (SELECT FROM pg_class c JOIN p
                                    "WHERE c.relname = 'ripcord_meta' AND n.nspname = ANY (current_schemas(false)))";
 constexpr const char* kNow = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 
-constexpr const char* kSchema[] = {
+constexpr const char* kTables[] = {
     "CREATE TABLE ripcord_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     // op names the transaction that wrote the line: how a COMMIT without an answer is found again.
     "CREATE TABLE ripcord_entries (seq BIGINT PRIMARY KEY, line BYTEA NOT NULL, leaf BYTEA NOT NULL, op TEXT NOT NULL)",
@@ -274,7 +274,7 @@ class PostgresLedger : public LedgerStore {
     std::string line = ledger_origin(id, created);
     Digest leaf = leaf_hash(line);
     std::vector<PgQuery> all;
-    for (const char* sql : kSchema) all.push_back({sql});
+    for (const char* sql : kTables) all.push_back({sql});
     for (const auto& [key, value] : {std::pair<const char*, std::string>{"format", std::to_string(kLedgerFormat)}, {"id", id}, {"created", created}})
       all.push_back({"INSERT INTO ripcord_meta VALUES ($1, $2)", {PgValue(key), PgValue(value)}});
     all.push_back({"INSERT INTO ripcord_entries VALUES (0, $1, $2, $3)", {PgValue::raw(line), PgValue::raw(bytes_of(leaf)), PgValue(id)}});
