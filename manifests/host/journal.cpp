@@ -114,12 +114,24 @@ const JournalRecord& Journal::append(HostContext& host, const UnitLock& lock, st
   if (n < 0) throw host_os_error("write the journal", unit_.journal(), errno);
   if (static_cast<std::size_t>(n) != bytes.size()) throw host_os_error("write the journal", unit_.journal(), ENOSPC);
   // fdatasync would do (it flushes the size that reading the line back needs) and costs the same, as every append changes the size.
-  if (::fsync(fd_.get()) != 0) throw host_os_error("fsync the journal", unit_.journal(), errno);
+  if (::fsync(fd_.get()) != 0) {
+    int why = errno;
+    take_back(bytes.size());
+    throw host_os_error("fsync the journal", unit_.journal(), why);
+  }
   failed_ = false;
   size_ = end_ + bytes.size();
   end_ += written;
   for (auto& r : fresh) records_.push_back(std::move(r));
   return records_.back();
+}
+
+// It can be read, and nobody knows whether it is durable: who looked now would tell of it, and who tries again would write it beside
+// itself. Zeros read as torn. Not flushed: should the disk have the record all the same, the host dies between two truths that both hold.
+void Journal::take_back(std::size_t bytes) {
+  std::string zeros(bytes, '\0');
+  if (::pwrite(fd_.get(), zeros.data(), zeros.size(), static_cast<off_t>(end_)) == static_cast<ssize_t>(bytes)) return;
+  (void)!::ftruncate(fd_.get(), static_cast<off_t>(end_));  // costs the room behind it, which matters less than a lie
 }
 
 void Journal::reserve(HostContext& host, const UnitLock& lock) {

@@ -49,7 +49,8 @@ class Journal {
   std::string head_hash() const { return records_.empty() ? std::string() : records_.back().hash.hex(); }
 
   // Durable when it returns. `lock` proves that nobody else writes; the journal must have been read under it.
-  // After an exception the outcome is unknown: this object refuses further appends; read again.
+  // After an exception the outcome is unknown: this object refuses further appends; read again. What could not be made durable is not
+  // read back.
   const JournalRecord& append(HostContext& host, const UnitLock& lock, std::string_view kind, json::object members);
 
   // Keeps kReserve bytes allocated behind the end, so that the way back can append on a full disk. Called before an INTENT.
@@ -59,6 +60,7 @@ class Journal {
 
  private:
   void open_for_append(HostContext& host);
+  void take_back(std::size_t bytes);
   UnitLayout unit_;
   std::vector<JournalRecord> records_;
   std::uint64_t end_ = 0;      // bytes of complete lines

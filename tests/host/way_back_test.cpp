@@ -231,6 +231,7 @@ TEST_CASE("a way back that was cut short three times is not tried for ever", "[c
     for (int i = 2; i <= 3; ++i) Journal(h.unit()).append(h.host, lock, "ATTEMPT", {{"op", "back-1"}, {"attempt", i}});
   }
   signal_group(*h.service_pid(), SIGKILL);
+  REQUIRE(h.wait_for([&] { return !h.service_pid(); }, Millis(5000)));
   auto done = recover(h.host);
   REQUIRE(done.size() == 1);
   CHECK(done[0].what == "going back was cut short, and was finished: needs_operator");
