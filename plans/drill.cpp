@@ -5,16 +5,12 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "plans/host_label.hpp"
 
 namespace ripcord {
 namespace {
 
 constexpr int kAttempts = 3;  // to come forward again
-
-std::string label_of(const Host& host, const std::string& label) {
-  auto found = host.labels.find(label);
-  return label.empty() || found == host.labels.end() ? "" : found->second;
-}
 
 // Why this host cannot be drilled; "" when it can.
 std::string obstacle(const HostLook& l, const std::optional<ReleaseId>& most) {

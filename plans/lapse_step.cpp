@@ -10,8 +10,8 @@ namespace {
 
 constexpr Millis kPromised{5000};   // INVARIANTS 5: back by T + 5 s
 constexpr Millis kUntouched{1500};  // and nobody has asked for so long since
-constexpr Millis kPause{1000};
-constexpr int kLooks = 60;          // health of the old release may take as long as it takes
+constexpr Millis kLapsePause{1000};
+constexpr int kLapseLooks = 60;          // health of the old release may take as long as it takes
 
 // Every entry of a drill names the pair whose way back it is about.
 StepResult with_pair(const StepContext& c, StepResult r) {
@@ -51,7 +51,7 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
   co_await sleep_until(c.clock, begun + c.spec.lapse_within + kPromised + kUntouched);
   std::string silence;
   std::optional<bool> by_itself;
-  for (int left = kLooks; left > 0; --left) {
+  for (int left = kLapseLooks; left > 0; --left) {
     std::optional<Look> look;
     OpState mine;
     bool ours = false;
@@ -83,7 +83,7 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
         co_return with_pair(c, stuck(c, fmt::format("nobody confirmed, and its journal says {}{}", to_text(phase),
                                                  o.last_op->detail.empty() ? "" : ": " + o.last_op->detail)));
     }
-    if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kPause);
+    if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kLapsePause);
   }
   co_return with_pair(c, silence.empty() ? stuck(c, "it has not gone back by itself") : unknown(c, silence));
 }

@@ -7,6 +7,7 @@
 
 #include "manifests/shared/ledger_name.hpp"
 #include "plans/change_groups.hpp"
+#include "plans/host_label.hpp"
 #include "plans/rehearsal.hpp"
 #include "plans/ways_back.hpp"
 
@@ -135,7 +136,7 @@ struct Builder {
       const std::string label = sp.max_unavailable ? sp.max_unavailable->label : "";
       if (sp.max_unavailable) {
         domain_size.clear();
-        for (const auto* h : fleet.hosts.empty() ? std::vector<const Host*>{} : present) ++domain_size[domain_of(*h, label)];
+        for (const auto* h : fleet.hosts.empty() ? std::vector<const Host*>{} : present) ++domain_size[label_of(*h, label)];
         int smallest = static_cast<int>(present.size());
         for (const auto& [value, n] : domain_size) smallest = std::min(smallest, n);
         stage.max_unavailable = std::max(1, sp.max_unavailable->amount.of(smallest));
@@ -146,18 +147,12 @@ struct Builder {
     }
   }
 
-  static std::string domain_of(const Host& host, const std::string& label) {
-    if (label.empty()) return "";
-    auto found = host.labels.find(label);
-    return found == host.labels.end() ? "" : found->second;
-  }
-
   void add_host(const Host& host, int stage, const std::string& label) {
     const HostLook& l = *by_name.at(host.name);
     HostPlan h;
     h.name = host.name;
     h.datacenter = host.datacenter;
-    h.domain = domain_of(host, label);
+    h.domain = label_of(host, label);
     h.stage = stage;
     h.away = !l.look;
     const Tree& tree = trees.tree_for(host, l.look ? l.look->hello.arch : "x86_64");

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "plans/host_label.hpp"
 #include "plans/rollback_entries.hpp"
 #include "plans/rollback_steps.hpp"
 #include "plans/spool.hpp"
@@ -246,8 +247,7 @@ class Cord {
   }
 
   Slots& domain_of(const Host& host) {
-    auto found = host.labels.find(options_.domain_label);
-    auto& slots = domains_[options_.domain_label.empty() || found == host.labels.end() ? "" : found->second];
+    auto& slots = domains_[label_of(host, options_.domain_label)];
     if (!slots) slots = std::make_unique<Slots>(static_cast<std::size_t>(options_.max_unavailable));
     return *slots;
   }

@@ -9,7 +9,7 @@ namespace {
 constexpr std::array<std::string_view, kHostPhases> kPhaseNames{"waiting",     "staged",  "activating", "confirmed", "failed",
                                                                 "unreachable", "unknown", "returning",  "returned",  "stuck"};
 
-std::size_t at(HostPhase p) { return static_cast<std::size_t>(p); }
+std::size_t slot_of(HostPhase p) { return static_cast<std::size_t>(p); }
 
 // Hosts in these phases do not serve, or may not.
 bool is_unavailable(HostPhase p) {
@@ -19,7 +19,7 @@ bool is_unavailable(HostPhase p) {
 
 }  // namespace
 
-std::string_view to_text(HostPhase phase) { return kPhaseNames[at(phase)]; }
+std::string_view to_text(HostPhase phase) { return kPhaseNames[slot_of(phase)]; }
 
 std::string_view to_text(Ending ending) {
   switch (ending) {
@@ -39,8 +39,8 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
     auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
     auto& host = hosts_[static_cast<std::size_t>(i)];
     host.phase = plan.unchanged || !spec_.drill.empty() ? HostPhase::confirmed : HostPhase::waiting;  // a drill begins where it ends
-    stage.idle[at(host.phase)].insert(i);
-    ++stage.count[at(host.phase)];
+    stage.idle[slot_of(host.phase)].insert(i);
+    ++stage.count[slot_of(host.phase)];
     ++stage.total;
   }
   find_pairs();
@@ -96,10 +96,10 @@ void RolloutState::move(int i, HostPhase to) {
   auto& host = hosts_[static_cast<std::size_t>(i)];
   const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
   auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
-  stage.idle[at(host.phase)].erase(i);
-  --stage.count[at(host.phase)];
-  ++stage.count[at(to)];
-  if (!host.busy) stage.idle[at(to)].insert(i);
+  stage.idle[slot_of(host.phase)].erase(i);
+  --stage.count[slot_of(host.phase)];
+  ++stage.count[slot_of(to)];
+  if (!host.busy) stage.idle[slot_of(to)].insert(i);
   stage.unavailable[plan.domain] += static_cast<int>(is_unavailable(to)) - static_cast<int>(is_unavailable(host.phase));
   host.phase = to;
 }
@@ -107,7 +107,7 @@ void RolloutState::move(int i, HostPhase to) {
 void RolloutState::set_busy(int i, bool busy) {
   auto& host = hosts_[static_cast<std::size_t>(i)];
   host.busy = busy;
-  auto& idle = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)].idle[at(host.phase)];
+  auto& idle = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)].idle[slot_of(host.phase)];
   if (busy) idle.erase(i);
   else idle.insert(i);
 }

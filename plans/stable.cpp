@@ -10,7 +10,7 @@ namespace {
 // "1.1-0123456789ab" and "nothing", as entries name releases on hosts.
 std::string version_of(const std::string& folder) { return folder == "nothing" ? "" : folder.substr(0, folder.rfind('-')); }
 
-class Fold {
+class StableFold {
  public:
   void apply(const LedgerEntry& e) {
     const auto& b = e.body;
@@ -118,7 +118,7 @@ const Stable* UnitStanding::before() const {
 }
 
 std::map<std::string, UnitStanding> fold_standing(const std::vector<LedgerEntry>& entries) {
-  Fold fold;
+  StableFold fold;
   for (const auto& e : entries) fold.apply(e);
   return fold.result();
 }

@@ -4,17 +4,13 @@
 #include <map>
 #include <set>
 
+#include "plans/host_label.hpp"
 #include "plans/plan.hpp"
 
 namespace ripcord {
 namespace {
 
 using Hosts = std::vector<const Host*>;
-
-std::string label_of(const Host& host, const std::string& label) {
-  auto found = host.labels.find(label);
-  return found == host.labels.end() ? std::string() : found->second;
-}
 
 // By value of a label, values in the order of their first host.
 std::vector<Hosts> groups(const Hosts& hosts, const std::string& label) {

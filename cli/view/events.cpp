@@ -33,7 +33,7 @@ std::string took(const json::object& body) {
   return sum > 0 ? " in " + format_duration(Millis(sum)) : "";
 }
 
-std::string because(const std::string& why) { return why.empty() ? "" : ": " + why; }
+std::string reason_after_colon(const std::string& why) { return why.empty() ? "" : ": " + why; }
 
 std::string stage_name(const RolloutState& s, std::int64_t i) {
   return i >= 0 && i < static_cast<std::int64_t>(s.spec().stages.size()) ? s.spec().stages[static_cast<std::size_t>(i)].name : "?";
@@ -52,15 +52,15 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
 
   if (kind == "rollout.started")
     return Event{fmt::format("{} {} of {} {} to {} in {}, by {}{}", spec.purpose == kConverge ? "convergence" : spec.purpose == kRepair ? "repair" : "rollout", spec.id, spec.unit, spec.version,
-                             count_of(spec.hosts.size(), "host"), count_of(spec.stages.size(), "stage"), spec.who, because(spec.why)),
+                             count_of(spec.hosts.size(), "host"), count_of(spec.stages.size(), "stage"), spec.who, reason_after_colon(spec.why)),
                  Tone::bold};
   if (kind == "drill.started")
     return Event{fmt::format("{} drill {} of {} {} on {}, by {}{}", spec.drill, spec.id, spec.unit, spec.version, count_of(spec.hosts.size(), "host"),
-                             spec.who, because(spec.why)),
+                             spec.who, reason_after_colon(spec.why)),
                  Tone::bold};
   if (kind == "host.lapsed") return Event{fmt::format("{} went back by itself, unconfirmed: {}", host, get_string_or(b, "detail", "")), Tone::good};
   if (kind == "drill.disproved")
-    return Event{fmt::format("the way back to {} does not work on {}{}", get_string_or(b, "from_version", "?"), host, because(reason)), Tone::bad};
+    return Event{fmt::format("the way back to {} does not work on {}{}", get_string_or(b, "from_version", "?"), host, reason_after_colon(reason)), Tone::bad};
   if (kind == "stage.started") {
     auto i = get_int_or(b, "stage", -1);
     auto n = i >= 0 && i < static_cast<std::int64_t>(s.stages().size()) ? s.stages()[static_cast<std::size_t>(i)].total : 0;
@@ -89,7 +89,7 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     auto by = get_string_or(b, "by", "");
     if (kind == "once.intent") return Event{"once: running " + what, Tone::active};
     if (kind == "once.done") return Event{"once: " + what + (by == "check" ? " was done already, its check says" : " done"), Tone::good};
-    return Event{"once: " + what + (kind == "once.failed" ? " failed" : " may or may not have been done") + because(reason), Tone::bad};
+    return Event{"once: " + what + (kind == "once.failed" ? " failed" : " may or may not have been done") + reason_after_colon(reason), Tone::bad};
   }
   if (kind == "host.intent" && get_bool_or(b, "lapse", false))
     return Event{fmt::format("{} rehearsal: forward to {}, and nobody confirms: it has {} to go back by itself", host, release_word(b, "to"),
@@ -107,42 +107,42 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "host.confirmed") return Event{fmt::format("{} confirmed {}{}", host, spec.version, took(b)), Tone::good};
   if (kind == "host.failed") {
     auto step = get_string_or(b, "failed_step", "");
-    return Event{fmt::format("{} failed{}{}", host, step.empty() ? "" : " at " + step, because(reason)), Tone::bad};
+    return Event{fmt::format("{} failed{}{}", host, step.empty() ? "" : " at " + step, reason_after_colon(reason)), Tone::bad};
   }
-  if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, because(reason)), Tone::warn};
-  if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, because(reason)), Tone::warn};
-  if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, because(reason)), Tone::bad};
+  if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, reason_after_colon(reason)), Tone::warn};
+  if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, reason_after_colon(reason)), Tone::warn};
+  if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, reason_after_colon(reason)), Tone::bad};
   if (kind == "host.returned" && rehearsal && !reason.empty())
     return Event{fmt::format("{} rehearsal: back on {}, but {}", host, release_word(b, "to"), reason), Tone::bad};
   if (kind == "host.returned" && rehearsal)
     return Event{fmt::format("{} rehearsal: runs {} again, verified{}", host, release_word(b, "to"), took(b)), Tone::good};
   if (kind == "host.returned") return Event{fmt::format("{} returned to {}", host, release_word(b, "to")), Tone::warn};
-  if (kind == "host.stuck") return Event{fmt::format("{} needs a person{}", host, because(reason)), Tone::bad};
-  if (kind == "rollout.rolling_back") return Event{"rolling back" + because(why), Tone::bad};
+  if (kind == "host.stuck") return Event{fmt::format("{} needs a person{}", host, reason_after_colon(reason)), Tone::bad};
+  if (kind == "rollout.rolling_back") return Event{"rolling back" + reason_after_colon(why), Tone::bad};
   if (kind == "rollout.paused") {
     auto by = get_string_or(b, "by", "person");
-    return Event{fmt::format("paused by {}{}", by == "person" ? who : by == "signal" ? "a signal" : "policy", because(why)), Tone::warn};
+    return Event{fmt::format("paused by {}{}", by == "person" ? who : by == "signal" ? "a signal" : "policy", reason_after_colon(why)), Tone::warn};
   }
   if (kind == "fleet.halted") return Event{"fleet " + s.halt_why, Tone::bad};
-  if (kind == "rollout.halted") return Event{"halted" + because(why), Tone::bad};
+  if (kind == "rollout.halted") return Event{"halted" + reason_after_colon(why), Tone::bad};
   if (kind == "rollout.taken_over")
     return Event{fmt::format("taken over by {} from {} on {}: {}", who, get_string_or(b, "from_who", "?"), get_string_or(b, "from_machine", "?"),
                              get_string_or(b, "how", "")),
                  Tone::warn};
   if (kind == "quarantine.set")
     return Event{fmt::format("{} quarantined by {}: {}", host, who, reason), Tone::warn};
-  if (kind == "quarantine.lifted") return Event{fmt::format("quarantine of {} lifted by {}{}", host, who, because(why)), Tone::warn};
-  if (kind == "rollout.resumed") return Event{"resumed by " + who + because(why), Tone::bold};
-  if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + because(why), Tone::bold};
-  if (kind == "rollout.approved" && b.contains("once")) return Event{"what was to run once was done, says " + who + because(why), Tone::bold};
-  if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + because(why), Tone::bold};
-  if (kind == "rollout.aborted") return Event{"aborted by " + who + because(why), Tone::bad};
-  if (kind == "rollout.retried") return Event{"retried by " + who + because(compress_hosts(get_strings_or_empty(b, "hosts"))), Tone::bold};
+  if (kind == "quarantine.lifted") return Event{fmt::format("quarantine of {} lifted by {}{}", host, who, reason_after_colon(why)), Tone::warn};
+  if (kind == "rollout.resumed") return Event{"resumed by " + who + reason_after_colon(why), Tone::bold};
+  if (kind == "rollout.promoted") return Event{"stage " + stage + " promoted by " + who + reason_after_colon(why), Tone::bold};
+  if (kind == "rollout.approved" && b.contains("once")) return Event{"what was to run once was done, says " + who + reason_after_colon(why), Tone::bold};
+  if (kind == "rollout.approved") return Event{"stage " + stage + " approved by " + who + reason_after_colon(why), Tone::bold};
+  if (kind == "rollout.aborted") return Event{"aborted by " + who + reason_after_colon(why), Tone::bad};
+  if (kind == "rollout.retried") return Event{"retried by " + who + reason_after_colon(compress_hosts(get_strings_or_empty(b, "hosts"))), Tone::bold};
   if (kind == "rollout.ended" || kind == "drill.ended") {
     auto owed = get_strings_or_empty(b, "owed");
     auto outcome = get_string_or(b, "outcome", "?");
     std::replace(outcome.begin(), outcome.end(), '_', ' ');
-    return Event{outcome + because(why) + (owed.empty() ? "" : ", owed: " + compress_hosts(owed)),
+    return Event{outcome + reason_after_colon(why) + (owed.empty() ? "" : ", owed: " + compress_hosts(owed)),
                  outcome == "completed" ? Tone::good : Tone::bad};
   }
   return std::nullopt;

@@ -39,7 +39,7 @@ std::string one_line(std::string_view text) {
 int left_ms(Elapsed deadline) { return static_cast<int>(std::clamp<std::int64_t>((deadline - boot_now()).count(), 0, 3600000)); }
 
 // What a look-up's thread and its waiter share. The thread is detached: a resolver that hangs must not hold up anybody.
-struct Lookup {
+struct NameLookup {
   std::mutex mutex;
   std::condition_variable ended;
   bool done = false;
@@ -50,7 +50,7 @@ struct Lookup {
 std::vector<std::string> addresses_of(const std::string& host, Elapsed deadline, std::string& failure) {
   in6_addr any{};
   if (::inet_pton(AF_INET, host.c_str(), &any) == 1 || ::inet_pton(AF_INET6, host.c_str(), &any) == 1) return {host};
-  auto lookup = std::make_shared<Lookup>();
+  auto lookup = std::make_shared<NameLookup>();
   std::thread([lookup, host] {
     addrinfo hints{}, *list = nullptr;
     hints.ai_socktype = SOCK_STREAM;

@@ -9,9 +9,9 @@
 namespace ripcord {
 namespace {
 
-constexpr int kMaxDepth = 16;  // as ssh's own
+constexpr int kMaxIncludes = 16;  // as ssh's own
 
-std::string lower(std::string_view text) {
+std::string in_lower_case(std::string_view text) {
   std::string out(text);
   for (char& c : out)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -21,7 +21,7 @@ std::string lower(std::string_view text) {
 class Gathering {
  public:
   bool file(const std::string& path, int depth) {
-    if (depth > kMaxDepth) return false;
+    if (depth > kMaxIncludes) return false;
     add(path);
     std::optional<std::string> text;
     try {
@@ -46,9 +46,9 @@ class Gathering {
   bool directive(std::string_view line, bool system_wide, int depth) {
     auto end = line.find_first_of(" \t=");
     if (line.empty() || line.front() == '#' || end == std::string_view::npos) return true;
-    auto word = lower(line.substr(0, end));
+    auto word = in_lower_case(line.substr(0, end));
     auto rest = trim(line.substr(end + 1));
-    if (word == "match") return lower(rest).find("exec") == std::string::npos;  // a command's answer may change any time
+    if (word == "match") return in_lower_case(rest).find("exec") == std::string::npos;  // a command's answer may change any time
     if (word != "include") return true;
     if (rest.find_first_of("%$\"'\\") != std::string_view::npos) return false;
     for (const auto& pattern : split(std::string(rest), ' '))

@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kPushChunk = 256 * 1024;
 constexpr std::size_t kSlowest = 64 * 1024;      // bytes a second; a push slower than this is given up
 constexpr Millis kInstall{30000};                // hashing and fsync of a few megabytes on a busy disk
-constexpr std::size_t kOutputLimit = 64 * 1024;
+constexpr std::size_t kHelperOutput = 64 * 1024;
 
 // "RIPCORD-PUSH <word> <step> <status>" out of a script's output, wherever a noisy shell put it.
 struct PushReport {
@@ -37,7 +37,7 @@ PushReport find_report(std::string_view output, const std::string& word) {
 // Reads a script's output to its end; what it says so far when it takes too long or the connection is lost.
 Task<std::string> read_to_end(std::shared_ptr<SshExec> exec, Elapsed deadline) {
   std::string output;
-  while (output.size() < kOutputLimit) try {
+  while (output.size() < kHelperOutput) try {
       std::string more = co_await exec->read(deadline);
       if (more.empty()) break;
       output += more;

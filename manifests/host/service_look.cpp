@@ -13,7 +13,7 @@
 namespace ripcord {
 namespace {
 
-std::optional<pid_t> number(std::string_view text) {
+std::optional<pid_t> pid_of(std::string_view text) {
   pid_t pid = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);
   if (error != std::errc() || pid <= 1) return std::nullopt;
@@ -35,13 +35,13 @@ std::optional<ProcessId> main_process(const ReleaseContext& release, const Servi
     if (!service.pidfile.empty()) {
       auto path = release.layout.on_host(release.text(service.pidfile, "pidfile of service '" + service.name + "'"));
       auto text = read_file_if_exists(path, 4096);
-      auto pid = text ? number(trim(*text)) : std::nullopt;
+      auto pid = text ? pid_of(trim(*text)) : std::nullopt;
       return pid ? process_id(*pid) : std::nullopt;
     }
     if (!service.systemd.empty()) {
       auto name = release.text(service.systemd, "systemd of service '" + service.name + "'");
       auto r = run_process(release.command({"systemctl", "show", "--property=MainPID", "--value", "--", name}), Millis(10000));
-      auto pid = r.ok() ? number(trim(r.output)) : std::nullopt;
+      auto pid = r.ok() ? pid_of(trim(r.output)) : std::nullopt;
       return pid ? process_id(*pid) : std::nullopt;
     }
   } catch (const Error&) {  // unreadable is unknown: the running check says so

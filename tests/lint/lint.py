@@ -11,6 +11,7 @@ import re
 import sys
 
 import schemas
+import together
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PRODUCT = ("core", "manifests", "plans", "cli")
@@ -258,6 +259,12 @@ def main():
         wrong = schemas.findings(ROOT, name)
         passed, failed = passed + (not wrong), failed + bool(wrong)
         print(("FAILED  " if wrong else "ok      ") + f"docs/schema/{name}.schema.json says what the example says")
+        for what in wrong:
+            print(f"  {what}")
+    if not wanted or wanted == ["together"]:
+        wrong = together.findings(ROOT)
+        passed, failed = passed + (not wrong), failed + bool(wrong)
+        print(("FAILED  " if wrong else "ok      ") + "sources that are compiled together keep names of their own")
         for what in wrong:
             print(f"  {what}")
     if not wanted or wanted == ["mutations"]:
