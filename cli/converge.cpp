@@ -46,7 +46,7 @@ class Converge : public Command {
     std::size_t hosts = 0, brought = 0;
     for (const auto& [unit, standing] : book.units) {
       if ((unit_ && unit != *unit_) || !standing.now()) continue;
-      exit = worst(exit, converge(c, book, unit, standing, hosts, brought));
+      exit = worst(exit, one(c, book, unit, standing, hosts, brought));
     }
     return report(c, exit, hosts, brought);
   }
@@ -87,6 +87,17 @@ class Converge : public Command {
     for (const auto& h : c.fleet().hosts)
       if (carry.contains(h.name) && is_meant(h) && book.roster.expects(h.name) && !book.quarantines.contains(h.name)) out.push_back(&h);
     return out;
+  }
+
+  // A unit that is being rolled out does not hold up the others.
+  Exit one(Context& c, const DebtBook& book, const std::string& unit, const UnitStanding& standing, std::size_t& hosts, std::size_t& brought) {
+    try {
+      return converge(c, book, unit, standing, hosts, brought);
+    } catch (const Error& e) {
+      if (unit_ || e.exit() != Exit::held || book.units.size() == 1) throw;
+      c.out().warn(fmt::format("{} is left alone: {}", unit, e.what()));
+      return Exit::held;
+    }
   }
 
   Exit converge(Context& c, const DebtBook& book, const std::string& unit, const UnitStanding& standing, std::size_t& hosts, std::size_t& brought) {

@@ -3,6 +3,7 @@
 
 #include "cli/check.hpp"
 #include "cli/command.hpp"
+#include "cli/debts.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
@@ -92,10 +93,19 @@ class Doctor : public Command {
   void hosts(Context& c) {
     if (!program_) return;
     auto looks = look_for_unit(c, limited(c, limit_), "", Verify::none, false);
+    Quarantines apart;
+    try {
+      apart = debts_of(c).quarantines;
+    } catch (const Error&) {  // said by the check of the ledger
+    }
     auto now = c.now();
     std::vector<std::string> weak, trusting;
     std::size_t well = 0;
     for (const auto& l : looks) {
+      if (auto q = apart.find(l.host->name); !l.look && q != apart.end()) {
+        warn(l.host->name, q->second.text() + "; " + l.fault_name + ": " + l.fault, l.hint);
+        continue;
+      }
       if (!l.look) {
         bad(l.host->name, l.fault_name + ": " + l.fault, l.hint, l.fault_kind == LinkFault::trust ? Exit::integrity : Exit::unreachable);
         continue;

@@ -16,10 +16,8 @@ constexpr int kFailures = 3;
 // Of one host that answered.
 class ConvergeJudge {
  public:
-  ConvergeJudge(const HostLook& look, const ConvergeInput& in)
-      : host_(look.host->name), look_(look), in_(in), standing_(in.book->units.at(in.unit)), o_(look.look->unit) {
-    for (const auto& d : in.book->of_unit(in.unit))
-      if (d.host == host_) debt_ = d;
+  ConvergeJudge(const HostLook& look, const ConvergeInput& in, const Debt* debt)
+      : host_(look.host->name), look_(look), in_(in), standing_(in.book->units.at(in.unit)), o_(look.look->unit), debt_(debt) {
     if (auto by_host = in.book->intents.find(in.unit); by_host != in.book->intents.end())
       if (auto found = by_host->second.find(host_); found != by_host->second.end()) intent_ = &found->second;
     if (intent_) again_ = installed_again(*intent_, *look.look);
@@ -66,7 +64,7 @@ class ConvergeJudge {
   const ConvergeInput& in_;
   const UnitStanding& standing_;
   const Observation& o_;
-  std::optional<Debt> debt_;
+  const Debt* debt_;  // null: nothing is owed
   const Intent* intent_ = nullptr;
   std::string again_;
 };
@@ -74,9 +72,13 @@ class ConvergeJudge {
 }  // namespace
 
 std::vector<ConvergeLine> plan_convergence(const std::vector<HostLook>& looks, const ConvergeInput& in) {
+  std::map<std::string, const Debt*> debts;
+  for (const auto& d : in.book->owed)
+    if (d.unit == in.unit) debts.emplace(d.host, &d);
   std::vector<ConvergeLine> lines;
   for (const auto& l : looks) {
-    if (l.look) lines.push_back(ConvergeJudge(l, in).line());
+    auto debt = debts.find(l.host->name);
+    if (l.look) lines.push_back(ConvergeJudge(l, in, debt == debts.end() ? nullptr : debt->second).line());
     else lines.push_back({&l, What::silent, l.fault});
   }
   return lines;
@@ -104,14 +106,16 @@ void make_convergence(RolloutSpec& spec, const UnitStanding& standing, const std
   spec.left_out.clear();
   spec.no_return = stable.no_return;
   if (!spec.no_return.empty()) spec.rollback_on_failure = false;
+  std::set<std::string> empty;
+  for (const auto& l : lines)
+    if (l.empty) empty.insert(l.look->host->name);
   for (auto& host : spec.hosts) {
     host.journalled_as = stable.journalled_as();
     auto found = back.find(host.name);
     // Where the cord has left the others it leaves this one, too.
     if (stable.by_cord) host.undo_to = host.to;
     else if (found != back.end() && host.from != found->second) host.undo_to = found->second;
-    for (const auto& l : lines)
-      if (l.look->host->name == host.name && l.empty) host.unchanged = false;
+    if (empty.contains(host.name)) host.unchanged = false;
   }
 }
 

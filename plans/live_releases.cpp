@@ -110,6 +110,8 @@ Task<std::vector<Party>> replaced_parties(HostPorts& ports, const ReleaseStore& 
 std::optional<std::string> not_completed(const std::vector<LedgerEntry>& entries, const std::string& fleet, const std::string& unit,
                                          const Digest& manifest, Millis at_least, WallTime now) {
   std::map<std::string, bool> ours;  // rollouts of the unit: of this manifest?
+  std::set<std::string> aside;       // convergences and repairs: they pay what others owe
+  std::set<std::string> owed;        // by the one that completed: it is not done before they are paid or excused
   std::optional<WallTime> since;
   Millis longest{-1};
   std::string version;
@@ -120,21 +122,30 @@ std::optional<std::string> not_completed(const std::vector<LedgerEntry>& entries
   for (const auto& e : entries) {
     const auto& b = e.body;
     const auto kind = get_string_or(b, "kind", "");
+    const bool excuses = kind == "quarantine.set" || kind == "hosts.retired" || kind == "hosts.replaced";
+    if (excuses && get_string_or(b, "fleet", "") == fleet && owed.erase(get_string(b, "host")) > 0 && owed.empty() && !since) since = parse_utc(get_string(b, "time"));
     if (get_string_or(b, "unit", "") != unit) continue;
     const auto at = parse_utc(get_string(b, "time"));
     const auto id = get_string_or(b, "rollout", "");
     if (kind == "rollout.started") {
       ours[id] = get_string_or(get_object(b, "spec"), "manifest", "") == manifest.hex();
-      if (!ours[id]) ended(at);
+      if (!get_string_or(b, "purpose", "").empty()) aside.insert(id);
+      if (!ours[id]) ended(at), owed.clear();
+    } else if (kind == "host.confirmed" && ours[id]) {
+      if (owed.erase(get_string(b, "host")) > 0 && owed.empty() && !since) since = at;
     } else if (kind == "rollback.started") {
-      ended(at);
-    } else if (kind == "rollout.ended" && ours[id]) {
-      if (get_string_or(b, "outcome", "") != "completed") ended(at);
+      ended(at), owed.clear();
+    } else if (kind == "rollout.ended" && ours[id] && !aside.contains(id)) {
+      auto left = get_strings_or_empty(b, "owed");
+      if (get_string_or(b, "outcome", "") != "completed") ended(at), owed.clear();
+      else if (!left.empty()) owed = {left.begin(), left.end()};
       else if (!since) since = at;
     }
   }
   ended(now);
   if (longest >= at_least) return std::nullopt;
+  if (longest.count() < 0 && !owed.empty())
+    return fmt::format("this very release of {} was rolled out on fleet '{}', and {} of its hosts are still owed it, {} among them", unit, fleet, owed.size(), *owed.begin());
   if (longest.count() < 0) return fmt::format("this very release of {} was not completed on fleet '{}' yet", unit, fleet);
   return fmt::format("this very release of {} ran on fleet '{}' for {}, and {} are asked for", unit, fleet, format_duration(longest), format_duration(at_least));
 }

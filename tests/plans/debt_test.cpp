@@ -3,6 +3,7 @@
 
 #include "core/base/digest.hpp"
 #include "core/base/error.hpp"
+#include "plans/live_releases.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -54,7 +55,7 @@ struct Books {
       h.away = h.name == away;
       s.hosts.push_back(h);
     }
-    in(s.id, "rollout.started", {{"spec", to_json(s)}});
+    in(s.id, "rollout.started", started_entry(s));
     return s.id;
   }
   void take(const std::string& id, const std::string& host) {
@@ -310,6 +311,26 @@ TEST_CASE("a quarantine takes a host out of a rollout that waits for it, and lif
   b.in(id, "rollout.retried", {{"hosts", json::array{"h3"}}});
   CHECK(state().unreachable == 0);
   CHECK(state().hosts()[2].phase == HostPhase::waiting);
+}
+
+TEST_CASE("a release counts as completed elsewhere once nobody is owed it there", "[debt]") {
+  auto missing = [](const Books& b, WallTime at) { return not_completed(b.entries, "test", "web", sha256("m1.1"), Millis(5000), at).value_or("nothing"); };
+  Books b;
+  b.roll("", "1.0", "h1 h2 h3");
+  auto id = b.start("1.0", "1.1", "h1 h2 h3");
+  b.take(id, "h1");
+  b.silent(id, "h2");
+  b.silent(id, "h3");
+  b.in(id, "rollout.ended", {{"outcome", "completed"}, {"exit", 4}, {"owed", json::array{"h2", "h3"}}});
+  auto owed = "this very release of web was rolled out on fleet 'test', and 2 of its hosts are still owed it, h2 among them";
+  CHECK(missing(b, b.now() + Millis(60000)) == owed);
+  auto converge = b.start("1.0", "1.1", "h2", {}, kConverge);
+  b.take(converge, "h2");
+  b.end(converge);
+  CHECK(missing(b, b.now() + Millis(60000)).find("1 of its hosts") != std::string::npos);
+  b.quarantine("h3", b.now() + Millis(3600000));
+  CHECK(missing(b, b.now()).find("ran on fleet 'test' for 1s, and 5s are asked for") != std::string::npos);
+  CHECK(missing(b, b.now() + Millis(60000)) == "nothing");
 }
 
 TEST_CASE("until when a host is in quarantine, as people write it", "[debt]") {
