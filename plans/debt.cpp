@@ -9,7 +9,7 @@
 namespace ripcord {
 namespace {
 
-using Kind = Debt::Kind;
+using DebtKind = Debt::Kind;
 using Standing = Intent::Standing;
 
 std::string with(const std::string& text, const std::string& reason) { return reason.empty() ? text : text + ": " + reason; }
@@ -43,12 +43,12 @@ class Accounts {
   // Not in the fleet file: only what was missed is owed, so that a line taken out of it does not pay a debt.
   std::optional<Debt> of_gone(const std::string& host, const Intent& intent) const {
     auto debt = missed_by(host, intent);
-    if (debt) debt->kind = Kind::gone, debt->why += "; it is not in the fleet file any more";
+    if (debt) debt->kind = DebtKind::gone, debt->why += "; it is not in the fleet file any more";
     return debt;
   }
 
  private:
-  Debt debt(Kind kind, const std::string& host, std::string why, std::string rollout) const {
+  Debt debt(DebtKind kind, const std::string& host, std::string why, std::string rollout) const {
     Debt d{kind, unit_, host, "", {}, std::move(why), std::move(rollout)};
     if (const auto* now = standing_.now()) d.version = now->version, d.manifest = now->manifest;
     return d;
@@ -57,7 +57,7 @@ class Accounts {
   std::optional<Debt> missed_by(const std::string& host, const Intent& intent) const {
     if (intent.standing != Standing::away && intent.standing != Standing::failed) return std::nullopt;
     bool away = intent.standing == Standing::away;
-    auto d = debt(away ? Kind::away : Kind::failed, host, with(away ? "it missed " + intent.rollout : intent.rollout + " failed on it", intent.reason), intent.rollout);
+    auto d = debt(away ? DebtKind::away : DebtKind::failed, host, with(away ? "it missed " + intent.rollout : intent.rollout + " failed on it", intent.reason), intent.rollout);
     // A release that never became everybody's: what was intended with this host.
     if (!standing_.now()) d.version = intent.version(), d.manifest = intent.manifest;
     return d;
@@ -69,7 +69,7 @@ class Accounts {
     const auto& partial = standing_.partial.back();
     if (!partial.left_out.contains(host) || moved_after(host, partial.seq)) return std::nullopt;
     if (intent && runs(*intent, partial.manifest, partial.version)) return std::nullopt;
-    auto d = debt(Kind::left_out, host, partial.rollout + " left it out", partial.rollout);
+    auto d = debt(DebtKind::left_out, host, partial.rollout + " left it out", partial.rollout);
     d.version = partial.version, d.manifest = partial.manifest;
     return d;
   }
@@ -95,11 +95,11 @@ class Accounts {
     if (!now || (intent && runs(*intent, now->manifest, now->version))) return std::nullopt;
     if (carried_by_ && !carried_by_->matches(host.labels)) return std::nullopt;
     if (intent && !intent->folder.empty())
-      return debt(Kind::behind, host.name, fmt::format("it had no part in {} and was last known to run {}", now->rollout.empty() ? "what came since" : now->rollout, intent->version()), now->rollout);
+      return debt(DebtKind::behind, host.name, fmt::format("it had no part in {} and was last known to run {}", now->rollout.empty() ? "what came since" : now->rollout, intent->version()), now->rollout);
     for (const auto& old : roster_.stands_in_for(host.name))
-      if (intents_.contains(old)) return debt(Kind::replaces, host.name, fmt::format("it replaces {}, which had it", old), now->rollout);
+      if (intents_.contains(old)) return debt(DebtKind::replaces, host.name, fmt::format("it replaces {}, which had it", old), now->rollout);
     if (!carried_by_ && !intent) return std::nullopt;
-    return debt(Kind::joined, host.name, "it matches the unit's hosts and never had it", now->rollout);
+    return debt(DebtKind::joined, host.name, "it matches the unit's hosts and never had it", now->rollout);
   }
 
   const std::string& unit_;
@@ -111,15 +111,15 @@ class Accounts {
 
 }  // namespace
 
-std::string_view to_text(Kind kind) {
+std::string_view to_text(DebtKind kind) {
   switch (kind) {
-    case Kind::away: return "away";
-    case Kind::failed: return "failed";
-    case Kind::behind: return "behind";
-    case Kind::joined: return "joined";
-    case Kind::replaces: return "replaces";
-    case Kind::left_out: return "left_out";
-    case Kind::gone: return "gone";
+    case DebtKind::away: return "away";
+    case DebtKind::failed: return "failed";
+    case DebtKind::behind: return "behind";
+    case DebtKind::joined: return "joined";
+    case DebtKind::replaces: return "replaces";
+    case DebtKind::left_out: return "left_out";
+    case DebtKind::gone: return "gone";
   }
   return "away";
 }
