@@ -31,6 +31,7 @@ struct Racer {
   ReleaseId old, next;
   int confirmed = 0, reverted = 0, tight_confirmed = 0, tight_reverted = 0, no_race = 0;
   std::int64_t within_ms = 160;
+  std::int64_t lead_ms = 0;  // how long before the deadline a confirm has to leave to meet it: found out as we go
   std::vector<std::string> wrong;
 
   Racer() : old(h.deploy(still("1.0"))), next(h.stage(still("1.1")).release) {}
@@ -39,10 +40,10 @@ struct Racer {
   bool round(int n, int offset_ms) {
     auto op = "race-" + std::to_string(n);
     if (no_race > 0) op += "-" + std::to_string(no_race);
-    activate(h.host, h.forward(op, old, next, within_ms));
-    auto left = h.state(op).deadline_left_ms;
-    const bool races = left + offset_ms > 0;
-    if (races) ::usleep(static_cast<useconds_t>(left + offset_ms) * 1000);
+    activate(h.host, h.forward(op, old, next, within_ms + lead_ms));
+    auto wait = h.state(op).deadline_left_ms - lead_ms + offset_ms;
+    const bool races = wait > 0;
+    if (races) ::usleep(static_cast<useconds_t>(wait) * 1000);
     OpPhase told = OpPhase::none;
     try {
       told = h.confirm_op(op).phase;
@@ -65,6 +66,7 @@ struct Racer {
       return false;
     }
     const bool tight = offset_ms >= -20 && offset_ms <= 20;
+    if (tight) lead_ms = std::clamp<std::int64_t>(lead_ms + (kept ? -2 : 2), 0, 1000);
     confirmed += kept, reverted += known == OpPhase::reverted;
     tight_confirmed += tight && kept, tight_reverted += tight && known == OpPhase::reverted;
     return true;

@@ -133,6 +133,35 @@ TEST_CASE("a bake is not skipped because a host's entry is seen before its task 
   CHECK(bakes);
 }
 
+TEST_CASE("a bake ends with a round of health that began in it, however late it is") {
+  World w(2, 2);
+  w.spec.unproven = {"1.0"};
+  RolloutState state(w.spec);
+  auto at = [](std::string kind, json::object more) {
+    LedgerEntry entry;
+    entry.body = std::move(more);
+    entry.body["kind"] = kind, entry.body["rollout"] = "r-test", entry.body["time"] = format_utc(kNoon);
+    return entry;
+  };
+  state.apply(at("stage.started", {{"stage", 0}}));
+  state.apply(at("host.intent", {{"host", "web-001"}, {"op", "o-1"}, {"forward", true}}));
+  state.apply(at("host.confirmed", {{"host", "web-001"}, {"op", "o-1"}}));
+  state.apply(at("stage.baking", {{"stage", 0}}));
+  auto asked = [&](WallTime last_round) {
+    DecideInput in;
+    in.now = kNoon + Millis(86400000);  // a controller that comes back a day later
+    in.last_health_round = last_round;
+    std::pair<bool, bool> passed_checked;
+    for (const auto& action : decide(state, in).actions) {
+      if (auto* record = std::get_if<Record>(&action)) passed_checked.first = passed_checked.first || record->kind == "stage.passed";
+      passed_checked.second = passed_checked.second || std::holds_alternative<CheckHealth>(action);
+    }
+    return passed_checked;
+  };
+  CHECK(asked(WallTime{0}) == std::pair(false, true));
+  CHECK(asked(kNoon + Millis(1)) == std::pair(true, false));
+}
+
 TEST_CASE("a drain that fails is a failure of that host, with its output, and is not tried three times") {
   World w(12);
   w.hosts->host("web-001").faults.drain_fails = true;
@@ -392,6 +421,23 @@ TEST_CASE("halt at any moment, heard by file, ledger or hosts, with hosts that d
       w.check_honest();
     }
   CHECK(in_the_middle > 12);
+}
+
+TEST_CASE("a halt that comes between a host's intent and its command is heard before the command leaves", "[halt]") {
+  TempDir dir;
+  World w(1, 1);
+  w.spec.unproven = {"1.0"};
+  w.halt_file = dir.path() + "/halt";
+  bool halted = false;
+  auto life = w.run(false, -1, [&](Engine&) {
+    if (halted || w.memory.entries.empty() || get_string_or(w.memory.entries.back().body, "kind", "") != "host.intent") return;
+    write_halt_mark(w.halt_file, {Halt{"h1", "bob", "desk", "smoke", kNoon.ms}, true});  // on this machine only: the host does not know yet
+    halted = true;
+  });
+  CHECK(halted);
+  CHECK(life.exit == Exit::held);
+  for (const auto& [name, h] : w.hosts->hosts()) CHECK(h->switches.empty());
+  CHECK(w.running("2.0") == 0);
 }
 
 TEST_CASE("a host that says nothing while its stage is staged does not hold up the others, as long as it could be spared") {

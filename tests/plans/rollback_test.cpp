@@ -320,6 +320,16 @@ TEST_CASE("with a limit only those are switched, and all are fenced; an unreacha
   for (const auto& name : {"h01", "h03", "h04"}) CHECK(w.hosts->host(name).epoch == 5);
 }
 
+TEST_CASE("a host that is on its old release and does not run well there is no host that returned", "[cord]") {
+  World w(3);
+  w.hosts->host("h02").faults.way_back_broken = true;
+  LedgerNearby none(w.loop, w.clock, {}, "web", "ann", "desk");
+  auto result = w.pull(none);
+  REQUIRE(result);
+  CHECK(result->exit == Exit::mixed);
+  for (const auto& line : result->lines) CHECK(line.result == (line.host == "h02" ? Result::failed : Result::returned));
+}
+
 TEST_CASE("no more hosts of a failure domain are out of service at once than the plan allows", "[cord]") {
   World w(9);
   for (std::size_t i = 0; i < 9; ++i) w.fleet.hosts[i].labels["rack"] = i < 3 ? "a" : i < 6 ? "b" : "c";
