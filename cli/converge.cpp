@@ -248,7 +248,7 @@ class Converge : public Command {
         out.print_json(json::object{{"kind", "converge.end"}, {"exit", static_cast<int>(exit)}, {"hosts", hosts}, {"brought", brought}, {"owed", debts_json(left)}});
       return exit;
     }
-    if (left.empty() && brought == 0) out.print(fmt::format("nothing is owed: {} looked at", count_of(hosts, "host")));
+    if (left.empty() && brought == 0 && exit == Exit::done) out.print(fmt::format("nothing is owed: {} looked at", count_of(hosts, "host")));
     for (const auto& line : debt_lines(left)) out.note((dry_run_ ? "owed: " : "still owed: ") + line);
     return exit;
   }

@@ -44,7 +44,8 @@ class ConvergeJudge {
     using Current = Observation::Current;
     if (o_.current == Current::folder) return "'current' is a real folder, not a link; move it away by hand first";
     if (o_.current == Current::broken || o_.current == Current::foreign_link)
-      return fmt::format("'current' points at '{}', which nobody recorded; look at it, and remove the link", o_.link_target);
+      return fmt::format("'current' points at '{}', which nobody recorded{}; stop what runs there and remove the link, then converge again", o_.link_target,
+                         again_.empty() ? "" : " (its state folder was emptied)");
     if (!o_.ledger_id.empty() && o_.ledger_id != in_.ledger_id)
       return fmt::format("its unit belongs to {}; take it over with `ripcord adopt {} {} -m WHY` first", ledger_text(o_.ledger_id), in_.unit, host_);
     if (o_.running && !standing_.recorded.contains(o_.running->manifest))

@@ -80,6 +80,16 @@ TEST_CASE("a host that was installed again is noticed by its empty journal or it
   CHECK(c.said() == "bring: it was installed again since it took 1.1: it has another host id, and its journal knows of nothing (empty)");
 }
 
+TEST_CASE("a host that lost its state, and not its service, is not overwritten", "[converge]") {
+  Case c;
+  c.ran("1.1");
+  c.o() = Observation{};
+  c.o().current = Observation::Current::foreign_link, c.o().link_target = "releases/1.1-0123456789ab";
+  c.look.look->hello.host_id = "id-2";
+  CHECK(c.said() == "left alone: 'current' points at 'releases/1.1-0123456789ab', which nobody recorded (its state folder was emptied); stop what runs there "
+                    "and remove the link, then converge again");
+}
+
 TEST_CASE("what nobody recorded is named and left alone", "[converge]") {
   Case c;
   c.owe();
@@ -97,7 +107,7 @@ TEST_CASE("what nobody recorded is named and left alone", "[converge]") {
   CHECK(why([](Case& x) { x.o().current = Observation::Current::folder; }) == "'current' is a real folder, not a link; move it away by hand first");
   CHECK(why([](Case& x) {
           x.o().current = Observation::Current::foreign_link, x.o().link_target = "/opt/old";
-        }) == "'current' points at '/opt/old', which nobody recorded; look at it, and remove the link");
+        }) == "'current' points at '/opt/old', which nobody recorded; stop what runs there and remove the link, then converge again");
   CHECK(why([](Case& x) { x.o().tree_state = "damaged"; }) == "its running release was changed, and is the way back; `ripcord drift repair` puts it right");
   CHECK(why([](Case& x) { x.o().last_op->phase = OpPhase::activated, x.o().last_op->rollout = "r-9"; }) == "an operation of r-9 is under way on it");
   auto stuck = [](Case& x) { x.o().last_op->phase = OpPhase::needs_operator; };
