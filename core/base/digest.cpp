@@ -16,11 +16,14 @@ const EVP_MD* sha256_algorithm() {
   return md;
 }
 
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return -1;
-}
+// Of each byte as a hex digit; 0xff: it is none. Manifests and trees have one digest a file, so they are read by the thousand.
+constexpr auto kHexValues = [] {
+  std::array<std::uint8_t, 256> values{};
+  values.fill(0xff);
+  for (int i = 0; i < 10; ++i) values[static_cast<std::size_t>('0' + i)] = static_cast<std::uint8_t>(i);
+  for (int i = 0; i < 6; ++i) values[static_cast<std::size_t>('a' + i)] = static_cast<std::uint8_t>(10 + i);
+  return values;
+}();
 
 }  // namespace
 
@@ -40,11 +43,13 @@ std::string Digest::hex() const { return to_hex(bytes); }
 std::optional<Digest> Digest::parse(std::string_view hex) {
   if (hex.size() != 64) return std::nullopt;
   Digest d;
+  unsigned seen = 0;
   for (std::size_t i = 0; i < 32; ++i) {
-    int hi = hex_value(hex[2 * i]), lo = hex_value(hex[2 * i + 1]);
-    if (hi < 0 || lo < 0) return std::nullopt;
+    unsigned hi = kHexValues[static_cast<std::uint8_t>(hex[2 * i])], lo = kHexValues[static_cast<std::uint8_t>(hex[2 * i + 1])];
+    seen |= hi | lo;
     d.bytes[i] = static_cast<std::uint8_t>(hi << 4 | lo);
   }
+  if (seen > 15) return std::nullopt;
   return d;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -26,18 +27,25 @@ Fd open_file(const std::string& path, int flags, unsigned mode) {
 
 namespace {
 
+// Room for all of it at once where the size is known (files of /proc say 0): growing costs a copy and fresh pages each time.
 std::string read_all(int fd, const std::string& path, std::uint64_t limit) {
-  std::string out;
-  std::array<char, 65536> buffer;
+  constexpr std::uint64_t kUnknown = 4096, kMost = 64u << 20;
+  auto too_large = [&] { return Error("'" + path + "' is larger than the limit of " + std::to_string(limit) + " bytes"); };
+  struct stat st {};
+  std::uint64_t room = ::fstat(fd, &st) == 0 && st.st_size > 0 ? static_cast<std::uint64_t>(st.st_size) + 1 : kUnknown;  // + 1: to see the end
+  std::string out(std::min({room, kMost, std::max(limit, limit + 1)}), '\0');
+  std::size_t have = 0;
   while (true) {
-    ssize_t n = ::read(fd, buffer.data(), buffer.size());
+    ssize_t n = ::read(fd, out.data() + have, out.size() - have);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw os_error("read", path, errno);
-    if (n == 0) return out;
-    if (out.size() + static_cast<std::uint64_t>(n) > limit)
-      throw Error("'" + path + "' is larger than the limit of " + std::to_string(limit) + " bytes");
-    out.append(buffer.data(), static_cast<std::size_t>(n));
+    have += static_cast<std::size_t>(n);
+    if (have > limit) throw too_large();
+    if (n == 0) break;
+    if (have == out.size()) out.resize(2 * out.size());
   }
+  out.resize(have);
+  return out;
 }
 
 }  // namespace

@@ -72,9 +72,16 @@ Fd Beneath::resolve(const std::string& relative, int flags, unsigned mode) {
 }
 
 int Beneath::parent(const std::string& relative, std::string& leaf) {
+  const char* name = nullptr;
+  int folder = folder_of(relative, name);
+  leaf = name;
+  return folder;
+}
+
+int Beneath::folder_of(const std::string& relative, const char*& leaf) {
   auto slash = relative.rfind('/');
-  leaf = slash == std::string::npos ? relative : relative.substr(slash + 1);
-  if (leaf.empty() || leaf == "." || leaf == "..") return errno = EXDEV, -1;
+  leaf = relative.c_str() + (slash == std::string::npos ? 0 : slash + 1);
+  if (leaf[0] == '\0' || std::strcmp(leaf, ".") == 0 || std::strcmp(leaf, "..") == 0) return errno = EXDEV, -1;
   if (slash == std::string::npos) return root_.get();
   std::string_view folder(relative.data(), slash);
   if (parent_ && cached_ == folder) return parent_.get();
@@ -85,10 +92,10 @@ int Beneath::parent(const std::string& relative, std::string& leaf) {
 
 Fd Beneath::try_open(const std::string& relative, int flags) {
   if (relative.empty()) return Fd(::openat(root_.get(), ".", flags | O_CLOEXEC));
-  std::string leaf;
-  int folder = parent(relative, leaf);
+  const char* leaf = nullptr;
+  int folder = folder_of(relative, leaf);
   if (folder < 0) return Fd();
-  return Fd(::openat(folder, leaf.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, 0600));
+  return Fd(::openat(folder, leaf, flags | O_NOFOLLOW | O_CLOEXEC, 0600));
 }
 
 Fd Beneath::open(const std::string& relative, int flags) {
@@ -118,9 +125,15 @@ void Beneath::make_link(const std::string& relative, const std::string& target) 
 
 bool Beneath::stat(const std::string& relative, struct stat& st) {
   if (relative.empty()) return ::fstat(root_.get(), &st) == 0;
-  std::string leaf;
-  int folder = parent(relative, leaf);
-  return folder >= 0 && ::fstatat(folder, leaf.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+  const char* leaf = nullptr;
+  int folder = folder_of(relative, leaf);
+  return folder >= 0 && ::fstatat(folder, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+ssize_t Beneath::read_link(const std::string& relative, char* target, std::size_t size) {
+  const char* leaf = nullptr;
+  int folder = folder_of(relative, leaf);
+  return folder < 0 ? -1 : ::readlinkat(folder, leaf, target, size);
 }
 
 std::vector<DirectoryEntry> list_folder(int folder, const std::string& path) {

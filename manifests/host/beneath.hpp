@@ -29,12 +29,14 @@ class Beneath {
   void make_link(const std::string& relative, const std::string& target);
   // Like the calls of these names; false with errno set.
   bool stat(const std::string& relative, struct stat& st);      // of the link itself
+  ssize_t read_link(const std::string& relative, char* target, std::size_t size);
   Fd try_open(const std::string& relative, int flags);
 
   // A descriptor of the folder that holds `relative`, valid until the next call, and the last component. -1 with errno.
   int parent(const std::string& relative, std::string& leaf);
 
  private:
+  int folder_of(const std::string& relative, const char*& leaf);  // leaf: in `relative`
   Fd resolve(const std::string& relative, int flags, unsigned mode);
   std::string path_;
   Fd root_;

@@ -28,18 +28,20 @@ ssize_t read_some(int fd) {
 }  // namespace
 
 std::optional<Digest> hash_file(int fd) {
-  return hash_file(fd, [](std::size_t) { return true; });
+  return hash_file(fd, UINT64_MAX, [](std::size_t) { return true; });
 }
 
-std::optional<Digest> hash_file(int fd, const std::function<bool(std::size_t)>& after) {
+std::optional<Digest> hash_file(int fd, std::uint64_t size, const std::function<bool(std::size_t)>& after) {
   Sha256 hash;
-  while (true) {
+  for (std::uint64_t done = 0; done < size;) {
     ssize_t n = read_some(fd);
     if (n < 0) return std::nullopt;
-    if (n == 0) return hash.finish();
+    if (n == 0) break;
     hash.update({chunk(), static_cast<std::size_t>(n)});
+    done += static_cast<std::uint64_t>(n);
     if (!after(static_cast<std::size_t>(n))) return errno = ECANCELED, std::nullopt;
   }
+  return hash.finish();
 }
 
 std::optional<Digest> copy_file(int from, int to, bool& read_failed) {

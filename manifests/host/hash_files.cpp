@@ -19,10 +19,11 @@ bool hash_one(Beneath& folder, FileToHash& file, ReadPace& pace) {
   Fd fd = folder.try_open(file.path, O_RDONLY | O_NONBLOCK);
   if (!fd || ::fstat(fd.get(), &file.before) != 0) return file.error = errno, true;
   bool wanted = true;
-  auto hashed = hash_file(fd.get(), [&](std::size_t n) { return wanted = pace.read(n); });
+  auto hashed = hash_file(fd.get(), static_cast<std::uint64_t>(file.before.st_size), [&](std::size_t n) { return wanted = pace.read(n); });
   if (!wanted) return false;
   if (!hashed || ::fstat(fd.get(), &file.after) != 0) return file.error = errno ? errno : EIO, true;
   file.digest = *hashed;
+  if (::flistxattr(fd.get(), nullptr, 0) == 0) return true;  // no attribute at all: the usual answer
   for (const char* name : {"security.capability", "system.posix_acl_access"})
     if (::fgetxattr(fd.get(), name, nullptr, 0) > 0) file.powers.emplace_back(name);
   return true;

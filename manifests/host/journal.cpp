@@ -144,13 +144,13 @@ void Journal::reserve(HostContext& host, const UnitLock& lock) {
   }
 }
 
-std::vector<UnitRef> known_units(const Layout& layout) {
+std::vector<UnitRef> known_units(const Layout& layout, const std::set<std::string>& but) {
   std::vector<UnitRef> out;
   DIR* dir = ::opendir(layout.units().c_str());
   if (!dir) return out;
   while (const dirent* entry = ::readdir(dir)) {
     UnitRef ref{entry->d_name, "/"};
-    if (ref.unit[0] == '.') continue;
+    if (ref.unit[0] == '.' || but.contains(ref.unit)) continue;
     try {
       auto records = Journal(layout.unit(ref)).records();
       if (records.empty()) continue;

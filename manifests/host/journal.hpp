@@ -15,6 +15,7 @@
 //   ACTIVATED, CONFIRMED, REVERTING, REVERTED, FAILED_UNCHANGED, NEEDS_OPERATOR      op, detail (optional)
 #pragma once
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,7 +70,8 @@ class Journal {
   Fd fd_;
 };
 
-// Units with a journal on this host, with the root from CREATED. Those that cannot be read are left out.
-std::vector<UnitRef> known_units(const Layout& layout);
+// Units with a journal on this host, with the root from CREATED. Those that cannot be read are left out, and those in `but`, which
+// are not read.
+std::vector<UnitRef> known_units(const Layout& layout, const std::set<std::string>& but = {});
 
 }  // namespace ripcord

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -43,9 +44,31 @@ StatEntry StatEntry::of(const struct stat& st) {
   return {static_cast<std::uint64_t>(st.st_size), ns(st.st_mtim), ns(st.st_ctim), st.st_ino, st.st_mode, st.st_uid, st.st_gid, 0};
 }
 
-Tree decode_tree(std::string_view text) {
+TreeLine take_tree_line(std::string_view& text) {
+  auto line = cut(text, '\n');
+  TreeLine e;
+  auto kind = cut(line, ' ');
+  if (kind == "l") {
+    e.kind = SourceEntry::Kind::link;
+    e.mode = 0777;
+    e.path = cut(line, '\t');
+    e.target = line;
+  } else if (kind == "d" || kind == "f") {
+    e.kind = kind == "d" ? SourceEntry::Kind::dir : SourceEntry::Kind::file;
+    e.mode = number<unsigned>(cut(line, ' '), 8);
+    if (kind == "f") {
+      e.size = number<std::uint64_t>(cut(line, ' '), 10);
+      e.digest = cut(line, ' ');
+    }
+    e.path = line;
+  } else {
+    throw Error("an entry of unknown kind");
+  }
+  return e;
+}
+
+Tree take_tree_head(std::string_view& text) {
   Tree tree;
-  tree.digest = sha256(text);
   auto next_line = [&text] { return cut(text, '\n'); };
   auto named = [&](std::string_view name) {
     auto line = next_line();
@@ -56,27 +79,20 @@ Tree decode_tree(std::string_view text) {
   tree.unit = named("unit");
   tree.version = named("version");
   tree.manifest = Digest::require(named("manifest"));
+  return tree;
+}
+
+Tree decode_tree(std::string_view text) {
+  auto digest = sha256(text);
+  Tree tree = take_tree_head(text);
+  tree.digest = digest;
+  tree.entries.reserve(static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')));
   while (!text.empty()) {
-    auto line = next_line();
-    TreeEntry e;
-    auto kind = cut(line, ' ');
-    if (kind == "l") {
-      e.kind = SourceEntry::Kind::link;
-      e.mode = 0777;
-      e.path = cut(line, '\t');
-      e.target = line;
-    } else if (kind == "d" || kind == "f") {
-      e.kind = kind == "d" ? SourceEntry::Kind::dir : SourceEntry::Kind::file;
-      e.mode = number<unsigned>(cut(line, ' '), 8);
-      if (kind == "f") {
-        e.size = number<std::uint64_t>(cut(line, ' '), 10);
-        e.source = e.digest = Digest::require(cut(line, ' '));
-      }
-      e.path = line;
-    } else {
-      throw Error("an entry of unknown kind");
-    }
-    tree.entries.push_back(std::move(e));
+    auto line = take_tree_line(text);
+    auto& e = tree.entries.emplace_back();
+    e.kind = line.kind, e.mode = line.mode, e.size = line.size;
+    e.path = line.path, e.target = line.target;
+    if (e.kind == SourceEntry::Kind::file) e.source = e.digest = Digest::require(line.digest);
   }
   return tree;
 }

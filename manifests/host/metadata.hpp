@@ -1,7 +1,8 @@
 // What the host knows about a release, beside its folder and outside it: <state>/units/<unit>/releases/<folder>/ with
 //   id         JSON: unit, version, manifest, tree, uid, gid, and labels and arch that the tree was made with
 //   tree       Tree::encode(): its SHA-256 is the tree's digest, and is checked whenever it is read
-//   stat       per entry of the tree: what the file system said about it when it was last hashed (binary, this machine only)
+//   stat       per file and folder of the tree: what the file system said about it when it was last hashed or listed, and right
+//              (binary, this machine only)
 //   manifest, signature, templates/<sha256>
 #pragma once
 #include <sys/stat.h>
@@ -9,13 +10,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "manifests/host/release_folder.hpp"
 
 namespace ripcord {
 
-struct StatEntry {  // all zero: nothing is known, hash it
+struct StatEntry {  // all zero: nothing is known: hash the file, list the folder
   std::uint64_t size = 0, mtime_ns = 0, ctime_ns = 0, inode = 0;
   std::uint32_t mode = 0, uid = 0, gid = 0, unused = 0;
   bool operator==(const StatEntry&) const = default;
@@ -24,6 +26,16 @@ struct StatEntry {  // all zero: nothing is known, hash it
 using StatCache = std::vector<StatEntry>;  // parallel to Tree::entries
 
 Tree decode_tree(std::string_view text);  // of Tree::encode(); rendered and source are not in it. Error
+// The same in pieces, for whoever needs no tree in memory: first the head (a tree without entries), then a line each until no text is
+// left. Views into `text`. Error.
+struct TreeLine {
+  SourceEntry::Kind kind = SourceEntry::Kind::file;
+  unsigned mode = 0;
+  std::uint64_t size = 0;
+  std::string_view digest, path, target;
+};
+Tree take_tree_head(std::string_view& text);
+TreeLine take_tree_line(std::string_view& text);
 std::string encode_stat_file(const StatCache& cache, const Digest& tree);
 StatCache decode_stat_file(std::string_view bytes, const Digest& tree, std::size_t entries);  // damaged or foreign: all zero
 

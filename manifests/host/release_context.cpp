@@ -10,9 +10,14 @@
 namespace ripcord {
 
 ReleaseContext ReleaseContext::load(const HostContext& host, const UnitLayout& unit, const ReleaseId& id, const UnitHistory& history) {
+  auto release = require_release(unit, id);
+  return of(host, unit, std::move(release), load_spec(unit, id.folder()), history);
+}
+
+ReleaseContext ReleaseContext::of(const HostContext& host, const UnitLayout& unit, StoredRelease release, UnitSpec spec, const UnitHistory& history) {
   ReleaseContext c;
-  c.release = require_release(unit, id);
-  c.spec = load_spec(unit, id.folder());
+  const auto& id = release.id;
+  c.spec = std::move(spec);
   c.layout = host.layout;
   c.unit = unit;
   c.folder = unit.release(id.folder());
@@ -28,6 +33,7 @@ ReleaseContext ReleaseContext::load(const HostContext& host, const UnitLayout& u
   std::vector<std::string> secrets;
   for (const auto& file : c.spec.secrets) secrets.push_back(host.layout.on_host(file));
   c.mask = Mask(secrets);
+  c.release = std::move(release);
   return c;
 }
 

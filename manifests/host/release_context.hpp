@@ -23,6 +23,8 @@ struct ReleaseContext {
 
   // HostFailure missing_release, damaged.
   static ReleaseContext load(const HostContext& host, const UnitLayout& unit, const ReleaseId& id, const UnitHistory& history);
+  // Of what was loaded already.
+  static ReleaseContext of(const HostContext& host, const UnitLayout& unit, StoredRelease release, UnitSpec spec, const UnitHistory& history);
 
   std::string text(const std::string& text, const std::string& where) const;  // [template] rendered; Error
   // Rendered, with the program taken from the release folder when it is relative and holds a slash or lies there.

@@ -86,7 +86,7 @@ StoredRelease require_release(const UnitLayout& unit, const ReleaseId& id) {
                                   unit.release(id.folder()), release->id.manifest.short_hex(), release->id.tree.short_hex(),
                                   id.manifest.short_hex(), id.tree.short_hex()),
                       "two releases share the version '" + escape_terminal(id.version) + "'; give one of them a new version");
-  return *release;
+  return std::move(*release);
 }
 
 SealedManifest stored_manifest(const UnitLayout& unit, const std::string& folder) {

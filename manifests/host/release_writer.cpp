@@ -185,14 +185,18 @@ StatCache ReleaseWriter::finish() {
                       "offer the release again: the reply names what is lacking");
   render_files();
   const auto& entries = prepared_.tree.entries;
-  auto finish_folder = [&](int fd, const std::string& path, unsigned mode) {
+  auto finish_folder = [&](int fd, const std::string& path, unsigned mode, StatEntry* stat) {
     if (chown_ && ::fchown(fd, owner_.uid, owner_.gid) != 0) throw host_os_error("set the owner of", path, errno);
     if (::fchmod(fd, mode) != 0) throw host_os_error("set the mode of", path, errno);
     if (fsync_each_ && ::fsync(fd) != 0) throw host_os_error("fsync the folder", path, errno);
+    struct stat st {};
+    if (stat && ::fstat(fd, &st) == 0) *stat = StatEntry::of(st);
   };
-  for (auto e = entries.rbegin(); e != entries.rend(); ++e)  // from the bottom: a read-only folder can still be filled before
-    if (e->kind == EntryKind::dir) finish_folder(staging_.open(e->path, O_RDONLY | O_DIRECTORY).get(), e->path, e->mode & 07777);
-  finish_folder(staging_.fd(), staging_.path(), 0755);
+  for (std::size_t i = entries.size(); i-- > 0;) {  // from the bottom: a read-only folder can still be filled before
+    const auto& e = entries[i];
+    if (e.kind == EntryKind::dir) finish_folder(staging_.open(e.path, O_RDONLY | O_DIRECTORY).get(), e.path, e.mode & 07777, &stat_[i]);
+  }
+  finish_folder(staging_.fd(), staging_.path(), 0755, nullptr);
   return std::move(stat_);
 }
 

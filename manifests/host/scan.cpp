@@ -38,7 +38,9 @@ std::vector<UnitRef> other_units(const HostContext& host, const std::vector<Unit
   auto add = [&](const std::string& root, const std::string& unit) {
     if (out.size() < kMostOthers && seen.emplace(root, unit).second) out.push_back({unit, root});
   };
-  for (const auto& ref : known_units(host.layout)) add(ref.root, ref.unit);
+  std::set<std::string> names;
+  for (const auto& ref : asked) names.insert(ref.unit);  // their journals were read for themselves
+  for (const auto& ref : known_units(host.layout, names)) add(ref.root, ref.unit);
   for (const auto& root : roots) {
     auto path = host.layout.on_host(root);
     Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));

@@ -3,17 +3,18 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <set>
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
 #include "manifests/host/bring_up.hpp"
+#include "manifests/host/hash_files.hpp"
 #include "manifests/host/placed.hpp"
 #include "manifests/host/return_path.hpp"
 #include "manifests/host/running.hpp"
 #include "manifests/host/scan.hpp"
+#include "manifests/host/scan_tree.hpp"
 #include "manifests/host/traces.hpp"
-#include "manifests/host/tree_walk.hpp"
+#include "manifests/host/untouched.hpp"
 
 namespace ripcord {
 namespace {
@@ -34,17 +35,7 @@ class UnitLook {
     out_.running = current.release;
     if (!journal_readable_) out_.intended = current.release;  // nobody says otherwise
     check_link(current);
-    if (out_.intended) {
-      // The tree is decoded once: with what the processes are compared by, or, where that cannot be had, alone.
-      load_context();
-      if (context_) {
-        check_tree(context_->release, false);
-        check_outside();
-      } else if (auto release = load(*out_.intended, false)) {
-        check_tree(*release, false);
-        if (!context_error_.empty()) find("record", ".", context_error_, unit_.metadata_of(out_.intended->folder()));
-      }
-    }
+    if (out_.intended) check_intended();
     check_way_back(current);
     return std::move(out_);
   }
@@ -97,6 +88,20 @@ class UnitLook {
     find("current", unit_.current, fmt::format("expected {}, found {}", expected, found), unit_.current);
   }
 
+  // The tree is decoded once at most: with what the processes are compared by, or, where that cannot be had, alone.
+  void check_intended() {
+    bool same = is_untouched(*out_.intended);
+    load_context(same);
+    if (!same && context_) check_tree(context_->release, false);
+    if (!same && !context_) {
+      auto release = load(*out_.intended, false);
+      if (!release) return;
+      check_tree(*release, false);
+    }
+    if (context_) check_outside();
+    else if (!context_error_.empty()) find("record", ".", context_error_, unit_.metadata_of(out_.intended->folder()));
+  }
+
   // As the rip cord sees it. With the link moved by hand it would go nowhere; the release that it goes to once the link is right
   // is compared all the same.
   void check_way_back(const CurrentLink& current) {
@@ -106,19 +111,30 @@ class UnitLook {
     out_.back_state = path.exists ? "verified" : "none";
     if (!out_.way_back) return;
     auto before = out_.findings.size() + out_.more;
-    auto release = load(*out_.way_back, true);
-    if (release) check_tree(*release, true), check_actions(*release);
+    bool there = true;
+    if (!is_untouched(*out_.way_back)) {
+      auto release = load(*out_.way_back, true);
+      there = release.has_value();
+      if (there) check_tree(*release, true);
+    }
+    if (there && manner_.full) check_actions(*out_.way_back);
     if (!path.exists) return;
     out_.back_ms = brought_up_in_ms(records_, history_, *path.to);
-    if (!release) out_.back_state = load_error_ == "missing_release" ? "missing" : "damaged";
+    if (!there) out_.back_state = load_error_ == "missing_release" ? "missing" : "damaged";
     else if (out_.findings.size() + out_.more != before) out_.back_state = "damaged";
   }
 
-  void check_actions(const StoredRelease& release) {  // going back restarts it by its own sealed actions
+  bool is_untouched(const ReleaseId& id) {
+    auto entries = manner_.full ? std::nullopt : untouched(unit_, id);
+    out_.files += entries.value_or(0);
+    return entries.has_value();
+  }
+
+  void check_actions(const ReleaseId& id) {  // going back restarts it by its own sealed actions
     try {
-      load_spec(unit_, release.id.folder());
+      load_spec(unit_, id.folder());
     } catch (const HostFailure& e) {
-      find("way_back", ".", e.what(), unit_.metadata_of(release.id.folder()));
+      find("way_back", ".", e.what(), unit_.metadata_of(id.folder()));
     }
   }
 
@@ -141,61 +157,28 @@ class UnitLook {
   }
 
   void check_tree(const StoredRelease& release, bool way_back) {
-    Findings findings(kMaxScanFindings);
+    auto seen = scan_tree(host_, unit_, release, manner_);
+    out_.files += seen.files;
+    out_.hashed += seen.hashed;
+    out_.hashed_bytes += seen.hashed_bytes;
     auto folder = unit_.release(release.id.folder());
-    auto cache = load_stat_cache(unit_, release);
-    std::vector<FileToHash> hashed;
-    std::vector<std::size_t> doubtful;
-    try {
-      doubtful = walk_tree(unit_, release, manner_.full ? nullptr : &cache, findings);
-      if (!read_doubtful(unit_, release, doubtful, manner_.pace, findings, hashed))
-        throw HostFailure("cancelled", "the controller hung up before the scan had ended");
-    } catch (const HostFailure& e) {
-      if (e.code() == "cancelled") throw;
-      findings.add("unreadable", ".", e.what());
-    }
-    out_.files += release.tree.entries.size();
-    out_.hashed += hashed.size();
-    for (const auto& f : hashed) out_.hashed_bytes += f.size;
-    note(release, cache, doubtful, hashed);
-    std::set<std::string> gone;  // a folder that is missing or something else says it for all below it
-    for (const auto& f : findings.list) {
-      if (f.kind == "missing" || f.kind == "type") gone.insert(f.path);
-      auto slash = f.path.rfind('/');
-      if (f.kind == "missing" && slash != std::string::npos && gone.contains(f.path.substr(0, slash))) continue;
+    for (const auto& f : seen.findings) {
       auto path = f.path == "." ? folder : folder + "/" + f.path;
       if (way_back) find("way_back", f.path, fmt::format("{}: {}{}", release.id.folder(), f.kind, f.detail.empty() ? "" : ": " + f.detail), path);
       else find(f.kind, f.path, f.detail, path);
     }
-    out_.more += findings.more;
+    out_.more += seen.more;
   }
 
-  // So that the next incremental scan, and the next activation, need not read it again, or must.
-  void note(const StoredRelease& release, const StatCache& cache, const std::vector<std::size_t>& doubtful, const std::vector<FileToHash>& hashed) {
-    if (host_.read_only || hashed.size() != doubtful.size()) return;
-    auto now = static_cast<std::uint64_t>(host_.wall().ms) * 1000000;
-    std::map<std::size_t, StatEntry> learned;
-    for (std::size_t n = 0; n < hashed.size(); ++n) {
-      const auto& f = hashed[n];
-      auto before = StatEntry::of(f.before);
-      bool right = f.error == 0 && f.digest == release.tree.entries[doubtful[n]].digest && f.powers.empty();
-      bool steady = f.error == 0 && before == StatEntry::of(f.after) && before.ctime_ns + kSameTickNs < now;
-      if (right && !steady) continue;
-      auto entry = right ? before : StatEntry{};
-      if (cache[doubtful[n]] != entry) learned.emplace(doubtful[n], entry);
-    }
-    if (learned.empty()) return;
-    try {
-      note_hashed(unit_, release, learned);
-    } catch (const Error&) {  // a full disk: then it is read again next time
-    }
-  }
-
-  // Placed files and processes need the sealed spec and the journal's labels.
-  void load_context() {
+  // Placed files and processes need the sealed spec and the journal's labels; few need the tree, so when nothing else wants it either
+  // it is left out.
+  void load_context(bool same) {
     if (!journal_readable_ || records_.empty() || out_.in_motion) return;
     try {
-      context_ = ReleaseContext::load(host_, unit_, *out_.intended, history_);
+      auto spec = load_spec(unit_, out_.intended->folder());
+      bool needs_tree = !same || !spec.files.empty() || spec.running.by == Running::By::exe_digest;
+      auto release = needs_tree ? require_release(unit_, *out_.intended) : StoredRelease{*out_.intended, {}, 0, 0};
+      context_ = ReleaseContext::of(host_, unit_, std::move(release), std::move(spec), history_);
     } catch (const HostFailure& e) {
       context_error_ = e.what();
     }

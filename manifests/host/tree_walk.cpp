@@ -35,21 +35,26 @@ class Walk {
   Walk(const UnitLayout& unit, const StoredRelease& release, const StatCache* trusted, Findings& findings)
       : release_(release), trusted_(trusted), findings_(findings), tree_(unit.release(release.id.folder())) {}
 
-  std::vector<std::size_t> run() {
+  Walked run() {
     struct stat st {};
     if (tree_.stat("", st)) check_owner_and_mode(".", st, 0755);
-    std::unordered_map<std::string, std::vector<std::string>> children;
-    children[""];
-    for (std::size_t i = 0; i < release_.tree.entries.size(); ++i) {
-      const auto& e = release_.tree.entries[i];
-      auto slash = e.path.rfind('/');
-      children[slash == std::string::npos ? "" : e.path.substr(0, slash)].push_back(
-          slash == std::string::npos ? e.path : e.path.substr(slash + 1));
-      if (e.kind == SourceEntry::Kind::dir) children[e.path];
-      check_entry(i, e);
+    for (std::size_t i = 0; i < release_.tree.entries.size(); ++i) check_entry(i, release_.tree.entries[i]);
+    // The release's own folder is always listed: it got its name, and with it another time of change, after the stats were noted.
+    names_in_[""];
+    for (auto i : to_list_) names_in_[release_.tree.entries[i].path];
+    for (const auto& e : release_.tree.entries) {
+      std::string_view path = e.path;
+      auto slash = path.rfind('/');
+      auto in = names_in_.find(slash == path.npos ? "" : path.substr(0, slash));
+      if (in != names_in_.end()) in->second.push_back(slash == path.npos ? path : path.substr(slash + 1));
     }
-    for (auto& [folder, names] : children) find_extras(folder, names);
-    return std::move(doubtful_);
+    find_extras("", nullptr);
+    for (auto i : to_list_) {
+      StatEntry listed;
+      bool exact = find_extras(release_.tree.entries[i].path, &listed);
+      if (!exact || listed == stats_.at(i)) walked_.folders.emplace(i, exact ? listed : StatEntry{});
+    }
+    return std::move(walked_);
   }
 
  private:
@@ -72,13 +77,14 @@ class Walk {
     check_owner_and_mode(e.path, st, e.mode & kModeBits);
     if (e.kind == SourceEntry::Kind::link) check_link(e);
     if (e.kind == SourceEntry::Kind::file) check_file(index, e, st);
+    if (e.kind == SourceEntry::Kind::dir && !vouched_for(index, st)) to_list_.push_back(index), stats_.emplace(index, StatEntry::of(st));
   }
+
+  bool vouched_for(std::size_t index, const struct stat& st) const { return trusted_ && StatEntry::of(st) == (*trusted_)[index]; }
 
   void check_link(const TreeEntry& e) {
     std::array<char, PATH_MAX> target;
-    std::string leaf;
-    int folder = tree_.parent(e.path, leaf);
-    ssize_t n = folder < 0 ? -1 : ::readlinkat(folder, leaf.c_str(), target.data(), target.size());
+    ssize_t n = tree_.read_link(e.path, target.data(), target.size());
     if (n < 0) return findings_.add("unreadable", e.path, errno_text(errno));
     std::string_view found(target.data(), static_cast<std::size_t>(n));
     if (found != e.target) findings_.add("link", e.path, fmt::format("expected -> {}, found -> {}", e.target, found));
@@ -87,32 +93,44 @@ class Walk {
   void check_file(std::size_t index, const TreeEntry& e, const struct stat& st) {
     if (static_cast<std::uint64_t>(st.st_size) != e.size)
       return findings_.add("changed", e.path, fmt::format("expected {} bytes, found {}", e.size, st.st_size));
-    if (!trusted_ || StatEntry::of(st) != (*trusted_)[index]) doubtful_.push_back(index);
+    if (!vouched_for(index, st)) walked_.doubtful.push_back(index);
   }
 
-  void find_extras(const std::string& folder, std::vector<std::string>& names) {
+  // True: nothing extra is there, and `listed` is what the file system said about the folder after it was listed.
+  bool find_extras(const std::string& folder, StatEntry* listed) {
     Fd fd = tree_.try_open(folder, O_RDONLY | O_DIRECTORY);
-    if (!fd) return;  // missing or of another type: found already
+    if (!fd) return false;  // missing or of another type: found already
+    auto& names = names_in_.at(folder);
     std::sort(names.begin(), names.end());
+    bool exact = true;
     try {
-      for (const auto& entry : list_folder(fd.get(), folder))
-        if (!std::binary_search(names.begin(), names.end(), entry.name))
-          findings_.add("extra", folder.empty() ? entry.name : folder + "/" + entry.name, "");
+      for (const auto& entry : list_folder(fd.get(), folder)) {
+        if (std::binary_search(names.begin(), names.end(), std::string_view(entry.name))) continue;
+        findings_.add("extra", folder.empty() ? entry.name : folder + "/" + entry.name, "");
+        exact = false;
+      }
     } catch (const Error& e) {
       findings_.add("unreadable", folder.empty() ? "." : folder, e.what());
+      return false;
     }
+    struct stat st {};
+    if (listed && ::fstat(fd.get(), &st) == 0) *listed = StatEntry::of(st);
+    return exact;
   }
 
   const StoredRelease& release_;
   const StatCache* trusted_;
   Findings& findings_;
   Beneath tree_;
-  std::vector<std::size_t> doubtful_;
+  Walked walked_;
+  std::vector<std::size_t> to_list_;                                           // folders that nobody vouches for
+  std::unordered_map<std::size_t, StatEntry> stats_;                           // of those
+  std::unordered_map<std::string_view, std::vector<std::string_view>> names_in_;  // what should be in each folder to be listed
 };
 
 }  // namespace
 
-std::vector<std::size_t> walk_tree(const UnitLayout& unit, const StoredRelease& release, const StatCache* trusted, Findings& findings) {
+Walked walk_tree(const UnitLayout& unit, const StoredRelease& release, const StatCache* trusted, Findings& findings) {
   return Walk(unit, release, trusted, findings).run();
 }
 

@@ -1,5 +1,6 @@
-// Does a release's folder hold exactly its tree, as far as can be told without reading a byte? One lstat an entry and one listing a
-// folder. Files of the right size whose stat nobody vouches for are left to whoever reads them (verify.cpp, scan_tree.cpp).
+// Does a release's folder hold exactly its tree, as far as can be told without reading a byte? One lstat an entry, and one listing of
+// each folder whose stat nobody vouches for. Files of the right size whose stat nobody vouches for are left to whoever reads them
+// (verify.cpp, scan_unit.cpp).
 #pragma once
 #include <vector>
 
@@ -24,8 +25,12 @@ class Findings {
   std::size_t most_;
 };
 
-// `trusted`: what the file system said when each entry was last hashed; null: trust nothing. Returns the entries to be read.
-std::vector<std::size_t> walk_tree(const UnitLayout& unit, const StoredRelease& release, const StatCache* trusted, Findings& findings);
+struct Walked {
+  std::vector<std::size_t> doubtful;         // entries to be read
+  std::map<std::size_t, StatEntry> folders;  // that were listed, and what may be noted of them: zeros where something extra was in them
+};
+// `trusted`: what the file system said when each entry was last found right; null: trust nothing.
+Walked walk_tree(const UnitLayout& unit, const StoredRelease& release, const StatCache* trusted, Findings& findings);
 
 // Reads those entries and adds what their bytes say. `hashed` gets every file that was read, in the order of `entries`.
 // False: the pace's asker lost interest.
