@@ -6,12 +6,12 @@
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
 #include "cli/halted.hpp"
-#include "cli/holder.hpp"
+
 #include "cli/look.hpp"
 #include "cli/target.hpp"
+#include "cli/unit_hold.hpp"
 #include "cli/view/words.hpp"
 #include "manifests/shared/ledger_name.hpp"
-#include "plans/lease_keeper.hpp"
 
 namespace ripcord::cli {
 namespace {
@@ -88,23 +88,14 @@ class Adopt : public Command {
     confirm(c, confirmation_, fmt::format("take unit '{}' on {} from {}? Whoever deploys from there is fenced off", unit_,
                                           count_of(lines.size(), "host"), escape_terminal(join(words, ", "))), true);
 
-    LeaseKeeper lease(c.clock(), c.ledger(), Millis(30000), Millis(10000));
-    Lease wanted;
-    wanted.scope = unit_;
-    wanted.holder = holder_of_this_process();
-    wanted.rollout = "adopt";
-    wanted.why = why_;
-    wanted.who = c.who();
-    wanted.machine = c.machine();
-    lease.acquire(std::move(wanted), epoch, false);
+    UnitHold hold(c, unit_, "adopt", why_, epoch);
     std::vector<json::object> bodies;
     bodies.push_back({{"kind", "unit.adopted"}, {"unit", unit_}, {"hosts", to_json_array(names)}, {"from", to_json_array({from.begin(), from.end()})},
-                      {"epoch", lease.lease().epoch}, {"why", why_}});
+                      {"epoch", hold.lease().epoch}, {"why", why_}});
     c.append(std::move(bodies));
-    json::object request{{"do", "adopt"}, {"unit", unit_}, {"root", root}, {"epoch", lease.lease().epoch}, {"holder", lease.lease().holder},
+    json::object request{{"do", "adopt"}, {"unit", unit_}, {"root", root}, {"epoch", hold.lease().epoch}, {"holder", hold.lease().holder},
                          {"ledger_id", c.ledger().id()}, {"who", c.who()}, {"why", why_}};
-    c.wait(adopt_all(c.loop(), c.ports(), request, lines));
-    lease.release();
+    hold.run(adopt_all(c.loop(), c.ports(), request, lines));
     return report(c, lines, silent);
   }
 

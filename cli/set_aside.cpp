@@ -5,6 +5,7 @@
 #include <map>
 
 #include "cli/target.hpp"
+#include "cli/unit_hold.hpp"
 
 namespace ripcord::cli {
 
@@ -21,8 +22,14 @@ std::vector<std::string> set_aside(Context& c, const std::vector<DamagedRelease>
     job.host = d.host, job.unit = d.unit, job.release = d.release, job.on_hand = &releases.at(d.release.manifest), job.labels = host->labels;
     jobs.push_back(std::move(job));
   }
+  if (jobs.empty()) return failed;
+  const auto unit = jobs.front().unit.unit;
+  std::vector<const Host*> hosts;
+  for (const auto& job : jobs) hosts.push_back(c.fleet().find(job.host));
+  UnitHold hold(c, unit, "set-aside", "damaged releases are put right");
+  refuse_open_rollouts(c, unit, hosts);  // asked before as well; now nobody can begin one
   auto packs = store_packs(c.store());
-  c.wait(restage(c.loop(), c.ports(), *packs, jobs, kLookWidth));
+  hold.run(restage(c.loop(), c.ports(), *packs, jobs, kLookWidth));
   std::vector<json::object> entries;
   for (const auto& job : jobs) {
     if (!job.failed.empty()) {
@@ -39,6 +46,7 @@ std::vector<std::string> set_aside(Context& c, const std::vector<DamagedRelease>
     entries.push_back(std::move(o));
   }
   if (!entries.empty()) c.append(std::move(entries));
+  hold.require_held();  // behind the record of what was done
   return failed;
 }
 

@@ -14,7 +14,8 @@ struct DamagedRelease {
   ReleaseId release;
 };
 
-// Returns the hosts on which it could not be done, each warned about. Error when a release is not in the store of this machine.
+// All of one unit, whose lease is held meanwhile. Returns the hosts on which it could not be done, each warned about. Error when a
+// release is not in the store of this machine; Error(Exit::held) when another process is at the unit.
 std::vector<std::string> set_aside(Context& context, const std::vector<DamagedRelease>& damaged);
 
 }  // namespace ripcord::cli
