@@ -2,7 +2,8 @@
 
 scan() { ripcord drift; }
 scan_full() { ripcord drift --full; }
-bare() { ripcord doctor; }  # our own link, the host program started, hello, nothing else
+# Our own link, the host program started, hello, nothing else: starting it costs what starting /bin/true does (0.5 ms either way).
+bare() { ripcord doctor; }
 sums_one() { ssh $cheap "$1" 'cd /srv/app/current && sha256sum --quiet -c' <"$work/SUMS"; }
 export -f sums_one
 sums() { export cheap work; xargs -a "$work/hosts" -P32 -I{} bash -c 'sums_one {}'; }
