@@ -38,10 +38,12 @@ struct Outage {
     for (const auto& r : fleet.journal(1))
       if (get_string(r, "kind") == "INTENT" && get_string(get_object(r, "to"), "version") == "1.1") CHECK(get_int(r, "within_ms") == T.count());
   }
-  void check_honest() const {
+  void check_honest(bool still = false) const {
     for (int i = 1; i <= 3; ++i) {
       CHECK(fleet.most_activated(i) == "");
-      CHECK(starts(fleet, i, "1.1") == activated(fleet, i, "1.1"));
+      // A host whose first process stands still buries nobody: the old service seems to live until the stop script's deadline.
+      CHECK(starts(fleet, i, "1.1") <= activated(fleet, i, "1.1"));
+      if (!(still && i == 1)) CHECK(starts(fleet, i, "1.1") == activated(fleet, i, "1.1"));
     }
   }
 };
@@ -101,7 +103,7 @@ TEST_CASE("its sshd is killed and does not answer until after its deadline: the 
   INFO(again.output);
   CHECK(again.exit == 0);
   CHECK(fleet.all_run("1.1"));
-  outage.check_honest();
+  outage.check_honest(true);
 }
 
 TEST_CASE("a host that freezes before its stage takes the release: the others are through long before it is given up", "[outage]") {

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -77,8 +78,10 @@ void sweep(const std::string& parent) {
     for (std::size_t i = 0; i < found.gl_pathc; ++i) {
       std::string path = found.gl_pathv[i];
       auto words = split(path.substr(parent.size() + 1), '-');
-      pid_t owner = words.size() == 4 ? static_cast<pid_t>(std::atoi(words[2].c_str())) : 0;
-      if (owner > 0 && ::kill(owner, 0) != 0 && errno == ESRCH) remove_tree(path);
+      if (words.size() != 4) continue;
+      // Process numbers say nothing: the owner may live in another namespace than whoever looks.
+      Fd alive(::open((path + "/alive").c_str(), O_RDONLY | O_CLOEXEC));
+      if (alive && ::flock(alive.get(), LOCK_EX | LOCK_NB) == 0) remove_tree(path);
     }
   ::globfree(&found);
 }
@@ -102,6 +105,8 @@ SshdFleet::SshdFleet(SshdFleetOptions options) : options_(std::move(options)), h
   folder_ = fmt::format("{}/ripcord-fleet-{}-XXXXXX", parent, ::getpid());
   if (!::mkdtemp(folder_.data())) throw os_error("create folder", folder_, errno);
   try {
+    alive_ = open_file(folder_ + "/alive", O_RDWR | O_CREAT, 0600);
+    ::flock(alive_.get(), LOCK_EX);
     ::chmod(folder_.c_str(), 0755);  // deploy reads authorized_keys beneath it
     choose_address();
     make_files();

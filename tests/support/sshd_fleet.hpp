@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "core/base/files.hpp"
+
 namespace ripcord::test {
 
 struct SshdFleetOptions {
@@ -61,6 +63,7 @@ class SshdFleet {
 
   SshdFleetOptions options_;
   std::string folder_;
+  Fd alive_;                     // locked as long as this lives: who finds the folder and gets the lock may remove it
   int octet_ = 0, claim_ = -1;   // 127.<octet>.x.y, ours as long as this socket is bound
   std::vector<pid_t> hosts_;
 };
