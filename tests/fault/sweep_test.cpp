@@ -206,6 +206,10 @@ TEST_CASE("kill sweep: SIGKILL at the n-th change, in the controller, in the hel
   INFO(line);
   CHECK(s.outcomes["killed"] >= 3);
   CHECK(s.outcomes["finished all the same"] + s.outcomes["went back"] + s.outcomes["exit 4"] + s.outcomes["exit 6"] > 0);  // with their helpers killed
+  if (long_campaign())
+    s.require_left({"controller killed: nobody had switched", "controller killed: all had switched", "helper killed: nothing",
+                    "helper killed: INTENT ARMED ACTIVATED CONFIRMED", "helper killed: INTENT FAILED_UNCHANGED",
+                    "helper killed in the recovery: INTENT ARMED ACTIVATED CONFIRMED"});
 }
 
 TEST_CASE("errno loops: no space, a broken disk, a read-only one, no descriptors, once and for good") {
@@ -237,6 +241,11 @@ TEST_CASE("errno loops: no space, a broken disk, a read-only one, no descriptors
   int failed = 0;
   for (const auto& [outcome, n] : s.outcomes) failed += outcome.starts_with("exit") || outcome == "went back" ? n : 0;
   CHECK(failed >= 2);
+  if (long_campaign())
+    for (const char* wanted : {"finished all the same", "went back", "exit 1", "nothing hit"}) {
+      INFO("never seen: " << wanted);
+      CHECK(s.outcomes[wanted] > 0);
+    }
 }
 
 TEST_CASE("a controller that stood still while another took over does nothing when it goes on") {

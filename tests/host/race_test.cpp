@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "core/base/process.hpp"
+#include "manifests/host/deadman.hpp"
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
@@ -74,6 +75,19 @@ struct Racer {
 };
 
 }  // namespace
+
+TEST_CASE("a confirm past the deadline is refused, also where nobody was left to go back, and makes the host go back", "[confirm]") {
+  ActivationHost h;
+  auto old = h.deploy(still("1.0"));
+  auto next = h.stage(still("1.1")).release;
+  activate(h.host, h.forward("late", old, next, 400));
+  disarm(h.host, *read_pending(h.unit()));
+  REQUIRE(h.wait_for([&] { return h.state("late").deadline_left_ms == 0; }, Millis(5000)));
+  CHECK(h.current() == "releases/" + next.folder());
+  CHECK(h.confirm_op("late").phase == OpPhase::reverted);
+  CHECK(h.current() == "releases/" + old.folder());
+  for (const auto& r : Journal(h.unit()).records()) CHECK_FALSE((r.kind == "CONFIRMED" && get_string(r.body, "op") == "late"));
+}
 
 TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict, and both sides know it", "[race]") {
   const bool whole = long_campaign();
