@@ -89,6 +89,17 @@ TEST_CASE("a confirm past the deadline is refused, also where nobody was left to
   for (const auto& r : Journal(h.unit()).records()) CHECK_FALSE((r.kind == "CONFIRMED" && get_string(r.body, "op") == "late"));
 }
 
+TEST_CASE("a host that somebody moved after its switch is not confirmed", "[confirm]") {
+  ActivationHost h;
+  auto old = h.deploy(still("1.0"));
+  auto next = h.stage(still("1.1")).release;
+  activate(h.host, h.forward("moved", old, next));
+  h.point_current(old);
+  CHECK(refusal([&] { h.confirm_op("moved"); }).code == "conflict");
+  CHECK(h.state("moved").phase == OpPhase::activated);
+  disarm(h.host, *read_pending(h.unit()));
+}
+
 TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict, and both sides know it", "[race]") {
   const bool whole = long_campaign();
   const int rounds = whole ? 2000 : 16, workers = 4;
