@@ -169,7 +169,11 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
     request.spread_ms = spread.count();
     std::function<void(std::string)> on_step = c.on_step;
     ActivateReply reply = co_await c.port.activate(std::move(request), c.spec.confirm_within + spread + Millis(10000), std::move(on_step));
-    if (reply.healthy && reply.state.phase == OpPhase::activated) co_return co_await confirm_healthy(c, until, reply.step_ms);
+    if (reply.healthy && reply.state.phase == OpPhase::activated) {
+      StepResult r = co_await confirm_healthy(c, until, reply.step_ms);
+      if (!reply.kept.empty()) r.entry["kept"] = to_json_array(reply.kept);
+      co_return r;
+    }
     if (reply.state.phase == OpPhase::activated) co_return failed(c, reply);
     if (reply.state.phase == OpPhase::reverted) co_await fence_again(c);
     if (reply.state.phase == OpPhase::none && !reply.failed_step.empty()) co_return failed(c, reply);  // nothing was begun, and it says why

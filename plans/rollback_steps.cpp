@@ -165,6 +165,7 @@ Task<> RollbackSteps::go(HostRun& h, const RollbackOrder& order, std::int64_t ep
   ++h.moves;
   bool there = reply.state.phase == OpPhase::confirmed;
   line.after = there || reply.switched ? line.target : line.before;
+  if (!reply.kept.empty()) line.detail += (line.detail.empty() ? "edited by hand: " : "; edited by hand: ") + join(reply.kept, "; ");
   if (there) co_return;
   line.result = Result::failed;
   line.detail = fmt::format("{}{}", reply.failed_step.empty() ? "going back failed" : reply.failed_step + " failed",

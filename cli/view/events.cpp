@@ -104,7 +104,11 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
       return Event{fmt::format("{} activating {} (from {})", host, release_word(b, "to"), release_word(b, "from")), Tone::active};
     return Event{fmt::format("{} going back to {}", host, release_word(b, "to")), Tone::warn};
   }
-  if (kind == "host.confirmed") return Event{fmt::format("{} confirmed {}{}", host, spec.version, took(b)), Tone::good};
+  if (kind == "host.confirmed") {
+    auto kept = get_strings_or_empty(b, "kept");
+    return Event{fmt::format("{} confirmed {}{}{}", host, spec.version, took(b), kept.empty() ? "" : "; edited by hand: " + join(kept, "; ")),
+                 kept.empty() ? Tone::good : Tone::warn};
+  }
   if (kind == "host.failed") {
     auto step = get_string_or(b, "failed_step", "");
     return Event{fmt::format("{} failed{}{}", host, step.empty() ? "" : " at " + step, reason_after_colon(reason)), Tone::bad};

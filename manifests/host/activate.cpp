@@ -151,6 +151,7 @@ class Forward {
     reserve_hook(unit_);
     if (running_) reserve_services(*running_);
     reserve_services(*coming_);
+    if (running_) reply_.kept = keep_edited(placed_, *running_);
     prepare_placed(placed_, &*coming_, true);
     fsync_dir(unit_.unit_root);
     pending.deadline = host_.elapsed() + Millis(r_.confirm_within_ms);

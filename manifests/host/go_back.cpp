@@ -156,6 +156,11 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward) 
   journal = Journal(unit);  // putting a release right has journalled, too
   journal.reserve(host, lock);
   journal.append(host, lock, "INTENT", intent_of(r, unit.current, placed));
+  std::vector<std::string> kept;
+  try {
+    if (running) kept = keep_edited(placed, *running);
+  } catch (const Error&) {  // a way back that waits for room on a disk is none
+  }
   try {
     prepare_placed(placed, coming ? &*coming : nullptr, false);
   } catch (const Error& e) {
@@ -163,7 +168,9 @@ ActivateReply go_back(HostContext& host, const ActivateRequest& r, bool onward) 
     journal.append(host, lock, "FAILED_UNCHANGED", {{"op", r.op}, {"detail", e.what()}});
     throw;
   }
-  return go_on_back(host, unit, lock, r.op);
+  ActivateReply reply = go_on_back(host, unit, lock, r.op);
+  reply.kept = std::move(kept);
+  return reply;
 }
 
 }  // namespace ripcord

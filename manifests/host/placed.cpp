@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 #include <set>
 
 #include "manifests/host/account.hpp"
@@ -108,12 +109,18 @@ void keep_old(const PlacedWay& way) {
 
 std::vector<Placement> plan_placed(const ReleaseContext* running, const ReleaseContext* coming, const UnitHistory& history) {
   std::set<std::string> ours = placed_before(history), wanted;
+  std::map<std::string, Digest> put_there;
   if (running)
-    for (const auto& f : running->spec.files) ours.insert(target_of(*running, f));
+    for (const auto& f : running->spec.files) put_there[target_of(*running, f)] = source_of(*running, f).digest;
+  for (const auto& [path, digest] : put_there) ours.insert(path);
+  auto edited = [&](const std::string& path, const Found& there) {
+    auto before = put_there.find(path);
+    return before != put_there.end() && there.regular && there.digest != before->second;
+  };
   std::vector<Placement> plan;
   if (coming)
     for (const auto& file : coming->spec.files) {
-      Placement p{{target_of(*coming, file), false}, true, file};
+      Placement p{{target_of(*coming, file), false}, true, file, false};
       wanted.insert(p.way.path);
       const TreeEntry& source = source_of(*coming, file);
       Found there = look(p.way.path);
@@ -126,6 +133,7 @@ std::vector<Placement> plan_placed(const ReleaseContext* running, const ReleaseC
       UserIds owner = owner_of(file);
       bool right = there.exists && there.digest == source.digest && (there.st.st_mode & 07777) == file.mode &&
                    there.st.st_uid == owner.uid && there.st.st_gid == owner.gid;
+      p.edited = there.digest != source.digest && edited(p.way.path, there);
       if (!right) plan.push_back(std::move(p));
     }
   if (running)
@@ -133,9 +141,24 @@ std::vector<Placement> plan_placed(const ReleaseContext* running, const ReleaseC
       std::string path = target_of(*running, file);
       if (wanted.count(path)) continue;
       Found there = look(path);
-      if (there.exists && there.regular) plan.push_back({{path, true}, false, {}});
+      if (there.exists && there.regular) plan.push_back({{path, true}, false, {}, edited(path, there)});
     }
   return plan;
+}
+
+std::vector<std::string> keep_edited(const std::vector<Placement>& plan, const ReleaseContext& running) {
+  std::vector<std::string> kept;
+  for (const auto& p : plan) {
+    if (!p.edited) continue;
+    const std::string bytes = read_file(p.way.path), name = p.way.path.substr(p.way.path.rfind('/') + 1);
+    // Named by what it holds: an operation that is begun again keeps it once.
+    const std::string folder = fmt::format("{}/.damaged-{}-{}", running.unit.releases, running.release.id.folder(), sha256(p.way.path + '\n' + bytes).short_hex());
+    make_dirs(folder, 0700);
+    if (!exists(folder + "/" + name)) write_file_durable(folder + "/" + name, bytes, 0600);
+    kept.push_back(fmt::format("{}, kept in {}", p.way.path, folder));
+  }
+  if (!kept.empty()) fsync_dir(running.unit.releases);
+  return kept;
 }
 
 void prepare_placed(const std::vector<Placement>& plan, const ReleaseContext* coming, bool save_old) {
@@ -204,7 +227,7 @@ std::vector<Placement> placements_of(const json::object& intent) {
     for (const auto& f : *files)
       if (f.is_object())
         out.push_back({{get_string(f.get_object(), "path"), get_bool_or(f.get_object(), "existed", false)},
-                       get_bool_or(f.get_object(), "comes", false), {}});
+                       get_bool_or(f.get_object(), "comes", false), {}, false});
   return out;
 }
 

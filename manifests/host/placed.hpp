@@ -13,6 +13,7 @@ struct Placement {
   PlacedWay way;
   bool comes = false;  // new bytes are to be renamed in; else the file goes (the running release placed it, the coming one does not)
   PlacedFile file;     // comes
+  bool edited = false;  // what lies there is not what the running release put there: somebody's work
 };
 
 // What must change to go from `running` to `coming` (null: none). Files that are right already are left out. HostFailure conflict:
@@ -21,6 +22,9 @@ std::vector<Placement> plan_placed(const ReleaseContext* running, const ReleaseC
 
 // New bytes beside each, durable; with `save_old` also the old ones. HostFailure.
 void prepare_placed(const std::vector<Placement>& plan, const ReleaseContext* coming, bool save_old);
+// What somebody edited by hand is kept as evidence before it is replaced or removed: a copy of each in
+// releases/.damaged-<running>-<digest>/, under whose rules it is pruned. "<path>, kept in <folder>" of each. HostFailure.
+std::vector<std::string> keep_edited(const std::vector<Placement>& plan, const ReleaseContext& running);
 // Renames them in, idempotent; the folders are fsynced.
 void switch_placed(const std::vector<Placement>& plan);
 // The way back: old bytes renamed in, files that did not exist removed; idempotent. Allocates nothing.

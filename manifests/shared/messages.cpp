@@ -112,6 +112,7 @@ static void fields(auto& f, Of<ActivateReply> auto& a) {
   f.maybe("output", a.output);
   f.maybe("log_tail", a.log_tail);
   f.maybe("step_ms", a.step_ms);
+  f.maybe("kept", a.kept);
 }
 
 static void fields(auto& f, Of<FenceRequest> auto& r) {

@@ -137,6 +137,7 @@ struct ActivateReply {
   std::string output;                // of the failed step: last 8 KiB, secrets masked
   std::string log_tail;              // of the service: last 50 lines, secrets masked
   std::map<std::string, std::int64_t> step_ms;
+  std::vector<std::string> kept;     // placed files that somebody had edited, and where they are kept as evidence
 };
 
 // state: {"do":"state","unit":..,"op":..} -> OpState.   confirm: {.., "op", "epoch", "holder"} -> OpState (phase tells).

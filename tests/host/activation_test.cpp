@@ -204,6 +204,42 @@ TEST_CASE("files: are placed, kept when confirmed, refused when foreign") {
   CHECK(names_in(etc + "/new").empty());
 }
 
+TEST_CASE("files: what somebody edited is kept as evidence before it is replaced or removed, and holds nobody up") {
+  ActivationHost h;
+  std::string etc = h.dir.mkdir("etc");
+  auto release = [&](const std::string& version, const std::string& text) {
+    auto r = sleeper(version);
+    r.file("code/cron", text);
+    r.manifest.spec.files = {{"cron", "/etc/storefront", "", 0640}};
+    return r;
+  };
+  auto evidence = [&](const ActivateReply& reply, const std::string& text) {
+    REQUIRE(reply.kept.size() == 1);
+    auto at = reply.kept[0].find(", kept in ");
+    REQUIRE(at != std::string::npos);
+    CHECK(reply.kept[0].substr(0, at) == etc + "/storefront");
+    CHECK(text_of(reply.kept[0].substr(at + 10) + "/storefront") == text);
+  };
+  auto one = h.deploy(release("1.0", "one"));
+  put(etc + "/storefront", "hot fix");
+  auto two = h.stage(release("1.1", "two")).release;
+  auto forward = activate(h.host, h.forward("op-2", one, two));
+  CHECK(forward.healthy);
+  evidence(forward, "hot fix");
+  CHECK(text_of(etc + "/storefront") == "two");
+  h.confirm_op("op-2");
+  put(etc + "/storefront", "another");
+  auto back = activate(h.host, h.back("op-3", two, one));
+  CHECK(back.healthy);
+  evidence(back, "another");
+  CHECK(text_of(etc + "/storefront") == "one");
+  put(etc + "/storefront", "third");
+  auto gone = activate(h.host, h.back("op-4", one, std::nullopt));
+  CHECK(gone.healthy);
+  evidence(gone, "third");
+  CHECK(names_in(etc).empty());
+}
+
 TEST_CASE("secrets are masked in what is kept") {
   ActivationHost h;
   put(h.dir.mkdir("etc") + "/secret", "hunter2-hunter2\nabc\n");
