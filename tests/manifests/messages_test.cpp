@@ -19,7 +19,7 @@ void check_round_trip(const T& message, Read read) {
 }  // namespace
 
 TEST_CASE("messages: what one side writes the other reads") {
-  OpState op{"op-1", "rollout-1", OpPhase::activated, false, release("1.0"), release("1.1"), 4200, "d", "me", "because", 17, 3};
+  OpState op{"op-1", "rollout-1", OpPhase::activated, false, release("1.0"), release("1.1"), release("0.9"), 4200, "d", "me", "because", 17, 3};
   Observation o;
   o.current = Observation::Current::release;
   o.running = release("1.1");
@@ -32,8 +32,8 @@ TEST_CASE("messages: what one side writes the other reads") {
   o.epoch = 9;
   o.free_bytes = 1ull << 50;
   o.process_ok = true;
-  ActivateRequest a{{"storefront", "/opt"}, "op-1", "r", true, {}, release("1.1"), 7, "holder", "ledger", "who", "why", 1000, 50, true};
-  ActivateReply r{op, true, false, "health", "output\n\x1b[31m", "tail", {{"switch", 3}}};
+  ActivateRequest a{{"storefront", "/opt"}, "op-1", "r", true, {}, release("1.1"), release("0.9"), 7, "holder", "ledger", "who", "why", 1000, 50, true};
+  ActivateReply r{op, true, false, "health", "output\n\x1b[31m", "tail", {{"switch", 3}}, {"/etc/x, kept in /y"}};
   check_round_trip(HelloReply{1, {"a", "b"}, "id", "boot", "x86_64", "root", "digest", 12, "weak", "none"}, hello_from_json);
   check_round_trip(UnitRef{"storefront", "/opt"}, unit_ref_from_json);
   check_round_trip(release("1.1"), release_id_from_json);
