@@ -19,16 +19,18 @@ TEST_CASE("an older copy of the ledger is put back under a running rollout: it s
   for (bool in_place : {true, false}) {
     if (!in_place && !long_campaign()) continue;  // tests of the store have it
     INFO((in_place ? "written over" : "renamed over"));
-    LocalRun fleet(4, 1, Millis(200));
+    LocalRun fleet(7, 1, Millis(200));
     fleet.write_unit("1.0");
     auto id = fleet.start({"apply", "app-1.0/", "-y"}, "apply.log");
     REQUIRE(eventually([&] { return fleet.count("CONFIRMED") >= 1; }));
     const auto ledger = fleet.folder() + "/.ripcord/ledger.db";
     ::kill(id.pid, SIGSTOP);  // a copy of a moment
     auto older = read_file(ledger);
+    // One operation more may be intended in it than is confirmed: `resume` would rightly ask for that and go on. So two more are waited for.
+    const auto in_copy = fleet.count("CONFIRMED");
     const bool clean = !exists(ledger + "-journal");
     ::kill(id.pid, SIGCONT);
-    REQUIRE(eventually([&] { return fleet.count("CONFIRMED") >= 2; }));
+    REQUIRE(eventually([&] { return fleet.count("CONFIRMED") >= in_copy + 2; }));
     ::kill(id.pid, SIGSTOP);
     std::error_code none;
     std::filesystem::remove(ledger + "-journal", none);
@@ -43,7 +45,7 @@ TEST_CASE("an older copy of the ledger is put back under a running rollout: it s
     INFO(fleet.output("apply.log"));
     CHECK(end.exit == 9);
     CHECK(fleet.output("apply.log").find("completed") == std::string::npos);
-    CHECK(fleet.count("CONFIRMED") < 4);
+    CHECK(fleet.count("CONFIRMED") < 7);
     if (!clean) continue;  // the copy may be of the middle of a write
     auto refused = fleet.ripcord({"resume", "app"});
     INFO(refused.output);
