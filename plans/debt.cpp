@@ -163,11 +163,15 @@ std::string installed_again(const Intent& intent, const Look& look) {
 }
 
 void settle_accounts(RolloutState& state, const DebtBook& book) {
-  const bool by_debt = state.exit_code == static_cast<int>(Exit::done) || state.exit_code == static_cast<int>(Exit::unreachable);
-  if (state.ending != Ending::completed || !by_debt) return;
+  const auto code = static_cast<Exit>(state.exit_code);
+  if (state.ending != Ending::completed || (code != Exit::done && code != Exit::unreachable && code != Exit::integrity)) return;
   state.owed.clear();
-  for (const auto& d : book.of_unit(state.spec().unit)) state.owed.push_back(d.host);
-  state.exit_code = static_cast<int>(state.owed.empty() ? Exit::done : Exit::unreachable);
+  Exit now = Exit::done;
+  for (const auto& d : book.of_unit(state.spec().unit)) {
+    state.owed.push_back(d.host);
+    now = worst(now, state.distrusted.contains(state.index(d.host)) ? Exit::integrity : Exit::unreachable);
+  }
+  state.exit_code = static_cast<int>(now);
 }
 
 DebtBook fold_debts(const std::vector<LedgerEntry>& entries, const Fleet& fleet, WallTime now) {

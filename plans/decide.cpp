@@ -77,7 +77,7 @@ struct Decider {
       if (lost || host(i).phase == HostPhase::stuck) owed.push_back(json::value(plan(i).name));
     }
     Exit code = mixed ? Exit::mixed : unknown ? Exit::unreachable : Exit::failed;
-    if (state.distrust) code = worst(code, Exit::integrity);
+    if (!state.distrusted.empty()) code = worst(code, Exit::integrity);
     record("rollout.ended", {{"outcome", mixed || unknown ? "needs_person" : "rolled_back"},
                              {"exit", static_cast<int>(code)},
                              {"why", state.rollback_why},
@@ -352,7 +352,7 @@ struct Decider {
       if (host(i).phase != HostPhase::confirmed && !state.is_quarantined(plan(i).name, in.now)) owed.push_back(json::value(plan(i).name));
     for (const auto& left : spec().left_out)
       if (!state.is_quarantined(left.host, in.now)) owed.push_back(json::value(left.host));
-    Exit code = owed.empty() ? Exit::done : state.distrust ? Exit::integrity : Exit::unreachable;
+    Exit code = owed.empty() ? Exit::done : !state.distrusted.empty() ? Exit::integrity : Exit::unreachable;
     record("rollout.ended", {{"outcome", "completed"}, {"exit", static_cast<int>(code)}, {"owed", std::move(owed)}});
   }
 };

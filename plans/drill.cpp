@@ -174,6 +174,7 @@ struct DrillDecider {
     }
     bool well = state.failures == 0 && !state.aborted && owed.empty();
     Exit code = elsewhere ? Exit::mixed : lost ? Exit::unreachable : well ? Exit::done : Exit::failed;
+    if (!state.distrusted.empty()) code = worst(code, Exit::integrity);
     out.actions.push_back(Record{"drill.ended", {{"outcome", elsewhere || lost ? "needs_person" : well ? "completed" : "failed"},
                                                  {"exit", static_cast<int>(code)},
                                                  {"why", why},

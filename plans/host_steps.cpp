@@ -100,7 +100,10 @@ Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) 
     refusal = e;
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  co_return unknown(c, refusal ? refusal->message() : link->message());
+  if (refusal) co_return unknown(c, refusal->message());
+  // Not asked again (docs/ssh.md), and yet it may be armed: until its dead-man switch must have fired it counts as out (promise 9).
+  co_await sleep_until(c.clock, until);
+  co_return unknown(c, *link);
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
@@ -211,7 +214,7 @@ Task<StepResult> go_back_step(StepContext c) {
     refusal = e;
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  if (link) co_return unknown(c, link->message());
+  if (link) co_return unknown(c, *link);
   if (!why.empty()) co_return unknown(c, "could not be asked to go back: " + why);
   if (!refusal && back.reply.state.phase == OpPhase::confirmed) co_return returned(c, back.reply.step_ms);
   if (refusal) {

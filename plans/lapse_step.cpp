@@ -49,23 +49,24 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
   }
   c.port.hang_up();
   co_await sleep_until(c.clock, begun + c.spec.lapse_within + kPromised + kUntouched);
-  std::string silence;
+  std::string refused;
+  std::optional<LinkError> silence;
   std::optional<bool> by_itself;
   for (int left = kLapseLooks; left > 0; --left) {
     std::optional<Look> look;
     OpState mine;
-    bool ours = false;
+    refused.clear(), silence.reset();
     try {
       look = co_await c.port.look(c.spec.unit_ref(), Verify::full, true);
       mine = co_await c.port.state(c.spec.unit_ref(), c.op);
     } catch (const LinkError& e) {
-      silence = e.message();
-      ours = e.fault() == LinkFault::ours;
+      silence = e;
     } catch (const HostRefusal& e) {
-      silence = e.message();
+      refused = e.message();
     }
-    if (ours) co_return our_fault(silence);
-    if (look) {
+    if (silence && silence->fault() == LinkFault::ours) co_return our_fault(silence->message());
+    if (silence && silence->fault() == LinkFault::trust) break;
+    if (!silence && refused.empty()) {
       const auto& o = look->unit;
       if (mine.phase == OpPhase::none) co_return with_pair(c, not_begun(c, "the operation never reached the host"));
       if (!o.last_op || o.last_op->op != c.op) co_return with_pair(c, stuck(c, "another operation came after that of the drill"));
@@ -85,7 +86,8 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
     }
     if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kLapsePause);
   }
-  co_return with_pair(c, silence.empty() ? stuck(c, "it has not gone back by itself") : unknown(c, silence));
+  if (silence) co_return with_pair(c, unknown(c, *silence));
+  co_return with_pair(c, refused.empty() ? stuck(c, "it has not gone back by itself") : unknown(c, refused));
 }
 
 }  // namespace ripcord

@@ -33,7 +33,7 @@ Task<StepResult> onward_step(StepContext c) {
   if (refusal && onward.times > 1) co_return co_await resolve_step(c);
   if (refusal) co_return nothing_changed(c, "activate", std::nullopt, refusal);
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  if (link) co_return unknown(c, link->message());
+  if (link) co_return unknown(c, *link);
   if (!why.empty()) co_return unknown(c, why);
   if (onward.reply.state.phase != OpPhase::confirmed) co_return failed(c, onward.reply);
   co_return confirmed(c, onward.reply.step_ms, onward.reply.state.detail);

@@ -25,6 +25,7 @@ void RolloutState::apply_quarantine(const json::object& b, bool lifted) {
   if (host.switched || (host.phase != HostPhase::waiting && host.phase != HostPhase::staged && host.phase != HostPhase::unreachable)) return;
   if (host.phase == HostPhase::unreachable) --unreachable;
   host.reason = fmt::format("quarantined until {} by {}: {}", get_string_or(b, "until", "?"), get_string_or(b, "who", "?"), get_string_or(b, "reason", ""));
+  distrusted.erase(i);
   move(i, HostPhase::unreachable);
 }
 
@@ -54,6 +55,10 @@ void RolloutState::apply_host(std::string_view kind, const json::object& b, Wall
   const Millis took(get_int_or(b, "took_ms", time.ms - host.since_ms));
   const bool rehearsal = get_bool_or(b, "rehearsal", false);
   host.since_ms = time.ms;
+  if (kind != "host.intent") {  // what was learned of it last
+    if (get_bool_or(b, "trust", false)) distrusted.insert(i);
+    else distrusted.erase(i);
+  }
   auto count_failure = [&] {
     if (!host.failed_once) ++failures;
     host.failed_once = true;
@@ -91,7 +96,6 @@ void RolloutState::apply_host(std::string_view kind, const json::object& b, Wall
   } else if (kind == "host.failed") {
     count_failure();
     host.switched = get_bool_or(b, "switched", false);
-    distrust = distrust || get_bool_or(b, "trust", false);
     move(i, HostPhase::failed);
     stage.last_progress = time;
   } else if (kind == "host.unhealthy") {

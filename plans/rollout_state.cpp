@@ -119,8 +119,8 @@ void RolloutState::note_health(int i, bool healthy) {
 
 Exit exit_for(const RolloutState& state) {
   if (state.ending != Ending::open) return static_cast<Exit>(state.exit_code);
-  if (state.halted) return Exit::held;
-  return Exit::waiting;
+  const Exit code = state.halted ? Exit::held : Exit::waiting;
+  return state.distrusted.empty() ? code : worst(code, Exit::integrity);
 }
 
 }  // namespace ripcord

@@ -100,7 +100,7 @@ class RolloutState {
   std::string halt_why;                      // "halted by ana on ops-1 since …"; only `resume` goes on
   std::set<int> drained;                     // hosts with HostState::drained
   int failures = 0;                          // hosts that failed, counted once each; never goes down
-  bool distrust = false;                     // some host did not trust the seal, or was not trusted: the exit code is 9
+  std::set<int> distrusted;                  // hosts that last did not trust the seal, or were not trusted: the exit code is 9
   int unreachable = 0;
   std::map<std::string, std::int64_t> quarantined;  // hosts that need not take part, until then (ms of wall time); by name
   std::vector<std::string> owed;             // of a rollout that has ended: hosts that it did not bring where they were to be

@@ -17,6 +17,12 @@ StepResult unreachable(const StepContext& c, std::string_view reason, std::strin
   return r;
 }
 
+StepResult unreachable(const StepContext& c, const LinkError& e) {
+  StepResult r = entry_of(c, "host.unreachable", e.message());
+  note_link(r, e);
+  return r;
+}
+
 json::object steps_json(const StepTimes& step_ms) {
   json::object o;
   for (const auto& [step, ms] : step_ms) o[step] = ms;
@@ -58,7 +64,7 @@ StepResult nothing_changed(const StepContext& c, std::string_view step, const st
   }
   // Known to be out of order before the rollout began: owed, as a host that does not answer is, and no reason to take the others back.
   bool as_before = c.plan.away && step == "stage";
-  if (as_before && link && link->fault() == LinkFault::host) return unreachable(c, link->message(), link->name());
+  if (as_before && link && link->fault() == LinkFault::host) return unreachable(c, *link);
   if (as_before && refusal && refusal->code() != "untrusted") return unreachable(c, refusal->message(), refusal->code());
   if (refusal) {
     auto r = failed(c, step, refusal->message(), false);
@@ -67,14 +73,14 @@ StepResult nothing_changed(const StepContext& c, std::string_view step, const st
     if (refusal->code() == "untrusted") r.entry["trust"] = true;
     return r;
   }
-  if (link->fault() == LinkFault::host || link->fault() == LinkFault::trust) {
+  if (link->fault() == LinkFault::host) {
     auto r = failed(c, step, link->message(), false);
     r.entry["code"] = link->name();
     r.entry["hint"] = link->hint();
-    if (link->fault() == LinkFault::trust) r.entry["trust"] = true;
     return r;
   }
-  return unreachable(c, link->message(), link->name());
+  // Another host key says nothing about the release: whoever can answer for one host must not take all others back.
+  return unreachable(c, *link);
 }
 
 StepResult failed(const StepContext& c, std::string_view step, std::string_view reason, bool switched) {
@@ -111,6 +117,18 @@ StepResult returned(const StepContext& c, const StepTimes& step_ms) {
 
 StepResult stuck(const StepContext& c, std::string_view reason) { return entry_of(c, "host.stuck", reason); }
 StepResult unknown(const StepContext& c, std::string_view why) { return entry_of(c, "host.unknown", why); }
+
+StepResult unknown(const StepContext& c, const LinkError& why, std::string_view when) {
+  StepResult r = unknown(c, fmt::format("{}{}", when, why.message()));
+  note_link(r, why);
+  return r;
+}
+
+void note_link(StepResult& r, const LinkError& e) {
+  r.entry["name"] = e.name();
+  if (!e.hint().empty()) r.entry["hint"] = e.hint();
+  if (e.fault() == LinkFault::trust) r.entry["trust"] = true;
+}
 
 StepResult from_terminal(const StepContext& c, const OpState& state, const StepTimes& step_ms) {
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;

@@ -38,6 +38,9 @@ StepResult confirmed(const StepContext& c, const StepTimes& step_ms, const std::
 StepResult returned(const StepContext& c, const StepTimes& step_ms);
 StepResult stuck(const StepContext& c, std::string_view reason);
 StepResult unknown(const StepContext& c, std::string_view why);
+StepResult unknown(const StepContext& c, const LinkError& why, std::string_view when = "");  // `when`: "before going back: "
+// What a person does about it, and whether it is a finding: a host that may be somebody else (exit 9).
+void note_link(StepResult& r, const LinkError& e);
 // What a terminal state of an operation means for the rollout.
 StepResult from_terminal(const StepContext& c, const OpState& state, const StepTimes& step_ms);
 

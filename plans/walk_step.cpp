@@ -12,8 +12,8 @@ constexpr Millis kPause{500};
 struct Seen {
   std::optional<ReleaseId> running;
   std::string trouble;  // why it is not well; "" when it is
-  std::string silence;  // the host could not be asked
-  bool ours = false;    // because of our own credentials
+  std::optional<LinkError> silence;  // the host could not be asked
+  bool ours() const { return silence && silence->fault() == LinkFault::ours; }
 };
 
 std::string trouble_of(const Observation& o) {
@@ -33,12 +33,11 @@ Task<Seen> look(const StepContext& c) {
       seen.running = found.unit.running;
       seen.trouble = trouble_of(found.unit);
     } catch (const LinkError& e) {
-      seen.silence = e.message();
-      seen.ours = e.fault() == LinkFault::ours;
+      seen.silence = e;
     } catch (const HostRefusal& e) {
       seen.trouble = e.message();
     }
-    if (seen.ours || (seen.silence.empty() && seen.trouble.empty())) break;
+    if (seen.silence ? seen.ours() || seen.silence->fault() == LinkFault::trust : seen.trouble.empty()) break;
     if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kPause);
   }
   co_return seen;
@@ -62,7 +61,7 @@ StepResult marked(const StepContext& c, StepResult r) {
 // A drill that found a way back which does not work: a live host is not left there.
 Task<StepResult> found_out(StepContext c, StepResult stuck) {
   Seen seen = co_await look(c);
-  if (seen.ours) co_return our_fault(seen.silence);
+  if (seen.ours()) co_return our_fault(seen.silence->message());
   StepResult r = marked(c, stuck);
   if (seen.running == c.plan.from) {
     r.entry["kind"] = "host.returned";
@@ -80,8 +79,8 @@ Task<StepResult> found_out(StepContext c, StepResult stuck) {
 
 Task<StepResult> walk_back_step(StepContext c) {
   Seen before = co_await look(c);
-  if (before.ours) co_return our_fault(before.silence);
-  if (!before.silence.empty()) co_return marked(c, at_rehearsal(unknown(c, "before going back: " + before.silence)));
+  if (before.ours()) co_return our_fault(before.silence->message());
+  if (before.silence) co_return marked(c, at_rehearsal(unknown(c, *before.silence, "before going back: ")));
   // Already back: a walk that was cut short goes on.
   if (before.running == c.plan.to && !before.trouble.empty()) {
     co_return failed(c, "rehearsal", fmt::format("confirmed on {}, and now {}", c.plan.to.version, before.trouble), true);
@@ -92,8 +91,8 @@ Task<StepResult> walk_back_step(StepContext c) {
   if (back.entry.empty() || back.entry.at("kind") != "host.returned") co_return marked(c, std::move(back));
 
   Seen after = co_await look(c);
-  if (after.ours) co_return our_fault(after.silence);
-  if (!after.silence.empty()) co_return marked(c, at_rehearsal(unknown(c, "after going back: " + after.silence)));
+  if (after.ours()) co_return our_fault(after.silence->message());
+  if (after.silence) co_return marked(c, at_rehearsal(unknown(c, *after.silence, "after going back: ")));
   if (after.running != c.plan.from && after.trouble.empty())
     after.trouble = fmt::format("'current' names {}", after.running ? after.running->folder() : "no release");
   if (!after.trouble.empty() && !c.spec.drill.empty() && after.running == c.plan.from) {

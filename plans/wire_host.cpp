@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <type_traits>
 #include <unordered_map>
 
 #include "plans/wire_session.hpp"
@@ -14,10 +15,21 @@ json::object with_unit(json::object request, const UnitRef& unit) {
   return request;
 }
 
+HealthReport health_report_from_json(const json::object& reply) {
+  HealthReport report;
+  report.healthy = get_bool(reply, "healthy");
+  report.detail = get_string_or(reply, "detail", "");
+  report.failed_step = get_string_or(reply, "failed_step", "");
+  report.output = get_string_or(reply, "output", "");
+  report.log_tail = get_string_or(reply, "log_tail", "");
+  return report;
+}
+
 class WireHost : public HostPort {
  public:
-  WireHost(Loop& loop, Clock& clock, Link& link, const Host& host, Millis beat)
-      : loop_(loop), clock_(clock), link_(link), host_(host), beat_(beat) {}
+  // Without a host: one that is not in the fleet file any more. A rollout that took it goes on without it.
+  WireHost(Loop& loop, Clock& clock, Link& link, const Host* host, std::string name, Millis beat)
+      : loop_(loop), clock_(clock), link_(link), host_(host), name_(std::move(name)), beat_(beat) {}
 
   Task<Look> look(UnitRef unit, Verify verify, bool check_process) override {
     json::object request = with_unit({{"do", "observe"}}, unit);
@@ -30,19 +42,19 @@ class WireHost : public HostPort {
     json::object request = to_json(offer);
     request["do"] = "stage_offer";
     WireReply reply = co_await call(std::move(request), Millis(60000));
-    co_return stage_reply_from_json(reply.body);
+    co_return read<&stage_reply_from_json>(reply);
   }
 
   Task<StageReply> stage_pack(UnitRef unit, Pack pack) override {
     if (!session_ || session_->broken())
-      throw LinkError(LinkFault::unreachable, "closed", fmt::format("host '{}': the session was lost before the pack was sent", host_.name));
+      throw LinkError(LinkFault::unreachable, "closed", fmt::format("host '{}': the session was lost before the pack was sent", name_));
     json::object request = with_unit({{"do", "stage_pack"}}, unit);
     co_await session_->send(std::move(request));
     co_await session_->send_data(pack.bytes, pack.owner);
     // 1 MiB/s is the slowest disk we wait for
     WireSession::Expect expect{clock_.elapsed() + Millis(120000 + static_cast<std::int64_t>(pack.bytes.size() / 1024)), false, {}};
     WireReply reply = co_await session_->reply(std::move(expect));
-    co_return stage_reply_from_json(reply.body);
+    co_return read<&stage_reply_from_json>(reply);
   }
 
   Task<ActivateReply> activate(ActivateRequest activate_request, Millis within, std::function<void(std::string)> on_step) override {
@@ -55,19 +67,19 @@ class WireHost : public HostPort {
       if (on_step) on_step(step);
     };
     WireReply reply = co_await call(std::move(request), within, std::move(on_event));
-    co_return activate_reply_from_json(reply.body);
+    co_return read<&activate_reply_from_json>(reply);
   }
 
   Task<ActivateReply> finish(UnitRef unit, std::string op, Millis within) override {
     json::object request = with_unit({{"do", "finish"}, {"op", op}}, unit);
     WireReply reply = co_await call(std::move(request), within);
-    co_return activate_reply_from_json(reply.body);
+    co_return read<&activate_reply_from_json>(reply);
   }
 
   Task<OpState> state(UnitRef unit, std::string op) override {
     json::object request = with_unit({{"do", "state"}, {"op", op}}, unit);
     WireReply reply = co_await question(std::move(request), Millis(60000));
-    co_return op_state_from_json(reply.body);
+    co_return read<&op_state_from_json>(reply);
   }
 
   Task<OpState> confirm(UnitRef unit, std::string op, std::int64_t epoch, std::string holder) override {
@@ -78,7 +90,7 @@ class WireHost : public HostPort {
       session_ = std::move(fresh->session);  // null when it could not be opened: call() tries once more
     }
     WireReply reply = co_await call(std::move(request), Millis(60000));
-    co_return op_state_from_json(reply.body);
+    co_return read<&op_state_from_json>(reply);
   }
 
   Task<> fence(UnitRef unit, std::int64_t epoch, std::string holder, std::string ledger_id) override {
@@ -103,19 +115,13 @@ class WireHost : public HostPort {
     json::object request = with_unit({{"do", "mend"}}, unit);
     request["release"] = to_json(release);
     WireReply reply = co_await call(std::move(request), Millis(600000));
-    co_return stage_reply_from_json(reply.body);
+    co_return read<&stage_reply_from_json>(reply);
   }
 
   Task<HealthReport> health(UnitRef unit) override {
     json::object request = with_unit({{"do", "health"}}, unit);
     WireReply reply = co_await question(std::move(request), Millis(120000));
-    HealthReport report;
-    report.healthy = get_bool(reply.body, "healthy");
-    report.detail = get_string_or(reply.body, "detail", "");
-    report.failed_step = get_string_or(reply.body, "failed_step", "");
-    report.output = get_string_or(reply.body, "output", "");
-    report.log_tail = get_string_or(reply.body, "log_tail", "");
-    co_return report;
+    co_return read<&health_report_from_json>(reply);
   }
 
   Task<json::object> ask(json::object request, Millis within) override {
@@ -142,12 +148,31 @@ class WireHost : public HostPort {
     Signal ended;
   };
 
+  // What a host answers instead of a reply is that host's trouble, and never stops the others (promise 18).
+  template <auto from_json>
+  std::invoke_result_t<decltype(from_json), const json::object&> read(const WireReply& reply) {
+    try {
+      return from_json(reply.body);
+    } catch (const Error& e) {
+      hang_up();
+      throw LinkError(LinkFault::host, "protocol", fmt::format("host '{}' sent a reply that cannot be read: {}", name_, e.message()),
+                      "the session was dropped; what the host did is in its journal");
+    }
+  }
+
+  HostAddress address() const {
+    if (!host_)
+      throw LinkError(LinkFault::unreachable, "not_in_fleet", fmt::format("host '{}' is not in the fleet file", name_),
+                      "it was when this was planned; put it back, or say that it is gone: `ripcord hosts retire " + name_ + " -m WHY`");
+    return host_->address;
+  }
+
   static Task<> open_into(WireHost& self, std::shared_ptr<Fresh> fresh) {
     try {
-      HostAddress address = self.host_.address;
+      HostAddress address = self.address();
       std::string first = WireSession::opening(self.beat_);
       auto channel = co_await self.link_.open(std::move(address), std::move(first));
-      auto session = std::make_unique<WireSession>(self.clock_, std::move(channel), self.host_.name, self.beat_);
+      auto session = std::make_unique<WireSession>(self.clock_, std::move(channel), self.name_, self.beat_);
       co_await session->read_hello(self.clock_.elapsed() + Millis(30000));
       session->no_request_in_opening();
       fresh->session = std::move(session);
@@ -167,7 +192,7 @@ class WireHost : public HostPort {
     WireReply reply = co_await question(std::move(request), within);
     Look look;
     look.hello = session_->hello();
-    look.unit = observation_from_json(reply.body);
+    look.unit = read<&observation_from_json>(reply);
     co_return look;
   }
 
@@ -194,10 +219,10 @@ class WireHost : public HostPort {
       if (lost) hang_up();
     }
     if (!session_) {
-      HostAddress address = host_.address;
+      HostAddress address = this->address();
       std::string first = WireSession::opening(beat_, std::move(request));
       auto channel = co_await link_.open(std::move(address), std::move(first));
-      session_ = std::make_unique<WireSession>(clock_, std::move(channel), host_.name, beat_);
+      session_ = std::make_unique<WireSession>(clock_, std::move(channel), name_, beat_);
       co_await session_->read_hello(clock_.elapsed() + Millis(30000));
     } else {
       co_await session_->send(std::move(request));
@@ -210,7 +235,8 @@ class WireHost : public HostPort {
   Loop& loop_;
   Clock& clock_;
   Link& link_;
-  const Host& host_;
+  const Host* host_;
+  std::string name_;
   Millis beat_;
   std::unique_ptr<WireSession> session_;
   std::shared_ptr<Fresh> fresh_;
@@ -226,8 +252,7 @@ class WireHosts : public HostPorts {
     auto& port = ports_[name];
     if (!port) {
       auto found = hosts_.find(name);
-      if (found == hosts_.end()) throw Error(fmt::format("host '{}' is not in the fleet file", name), "it was when this was planned; put it back or retire it");
-      port = std::make_unique<WireHost>(loop_, clock_, link_, *found->second, beat_);
+      port = std::make_unique<WireHost>(loop_, clock_, link_, found == hosts_.end() ? nullptr : found->second, name, beat_);
     }
     return *port;
   }

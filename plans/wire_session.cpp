@@ -74,7 +74,13 @@ Task<> WireSession::read_hello(Elapsed deadline) {
   sent_ = 2;  // as opening() numbers them; reply() reads the hello's answer like any other
   Expect expect{deadline, false, {}};
   WireReply first = co_await reply(std::move(expect));
-  hello_ = hello_from_json(first.body);
+  std::string wrong;
+  try {
+    hello_ = hello_from_json(first.body);
+  } catch (const Error& e) {
+    wrong = e.message();
+  }
+  if (!wrong.empty()) fail("sent a hello that cannot be read: " + wrong);
   beats_ = std::find(hello_.features.begin(), hello_.features.end(), "alive") != hello_.features.end();
   if (beats_) silence_ = beat_ * kMissedBeats;
   if (hello_.protocol != kProtocol) fail(fmt::format("speaks protocol {}, and this program speaks {}", hello_.protocol, kProtocol));

@@ -113,8 +113,11 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     auto step = get_string_or(b, "failed_step", "");
     return Event{fmt::format("{} failed{}{}", host, step.empty() ? "" : " at " + step, reason_after_colon(reason)), Tone::bad};
   }
-  if (kind == "host.unreachable") return Event{fmt::format("{} unreachable{}", host, reason_after_colon(reason)), Tone::warn};
-  if (kind == "host.unknown") return Event{fmt::format("{} unknown{}", host, reason_after_colon(reason)), Tone::warn};
+  if (kind == "host.unreachable" || kind == "host.unknown") {
+    const bool finding = get_bool_or(b, "trust", false);  // somebody may be in between
+    auto hint = finding ? get_string_or(b, "hint", "") : "";
+    return Event{fmt::format("{} {}{}{}", host, kind.substr(5), reason_after_colon(reason), hint.empty() ? "" : "; " + hint), finding ? Tone::bad : Tone::warn};
+  }
   if (kind == "host.unhealthy") return Event{fmt::format("{} unhealthy{}", host, reason_after_colon(reason)), Tone::bad};
   if (kind == "host.returned" && rehearsal && !reason.empty())
     return Event{fmt::format("{} rehearsal: back on {}, but {}", host, release_word(b, "to"), reason), Tone::bad};

@@ -51,6 +51,40 @@ TEST_CASE("a host with another key than known_hosts says, or with none there, is
   CHECK(fleet.all_run("1.0"));
 }
 
+TEST_CASE("a host key that changes in the middle of a rollout stops that host alone; believed again, converge brings it") {
+  FleetRun fleet({.hosts = 3});
+  fleet.write_plan("unit: web\nstages:\n  - {name: one, hosts: 1}\n  - {name: all, hosts: rest, slow_start: false, approval: true}\n"
+                   "window: none\nmax_unreachable: 50%\n");
+  WebUnit unit;
+  fleet.write_unit("1.0", unit);
+  auto first = fleet.ripcord({"apply", "1.0/", "-y", "-q", "--no-wait"});
+  INFO(first.output);
+  REQUIRE(first.exit == 6);
+  const auto file = fleet.hosts.known_hosts(), good = read_file(file);
+  auto h3 = fleet.hosts.host_key_line(3), h2 = fleet.hosts.host_key_line(2);
+  auto changed = good;
+  changed.replace(changed.find(h3), h3.size(), h3.substr(0, h3.find(' ')) + h2.substr(h2.find(' ')));
+  write_file_durable(file, changed, 0644);
+  REQUIRE(fleet.ripcord({"approve", "web"}).exit == 0);
+  auto resumed = fleet.ripcord({"resume", "web"});
+  INFO(resumed.output);
+  CHECK(resumed.exit == 9);
+  CHECK(says(resumed, "h3 unreachable: the host key of 'h3' changed: "));
+  CHECK(says(resumed, "`ripcord trust add h3 --replace`"));
+  for (int i = 1; i <= 2; ++i) CHECK(fleet.runs(i, "1.0"));
+  CHECK(fleet.hosts.logins(3) == 1);  // preflight's
+  auto status = fleet.ripcord({"status", "web"});
+  INFO(status.output);
+  CHECK(status.exit == 9);
+  CHECK(says(status, "owed     h3: web@1.0: it missed"));
+  write_file_durable(file, good, 0644);
+  auto converged = fleet.ripcord({"converge", "-y", "-q", "-m", "the board was changed"});
+  INFO(converged.output);
+  CHECK(converged.exit == 0);
+  CHECK(fleet.all_run("1.0"));
+  CHECK(fleet.ripcord({"status", "web"}).exit == 0);
+}
+
 TEST_CASE("hosts with a trust file take what the right key signed, and nothing else") {
   FleetRun fleet({.hosts = 2});
   keygen(fleet.folder() + "/ours");

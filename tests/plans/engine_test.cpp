@@ -67,6 +67,64 @@ TEST_CASE("an unreachable host within the budget is owed, named, and does not st
   CHECK(ended.at("owed").as_array()[0].as_string() == "web-010");
 }
 
+// Another host key at every moment: that host alone is left as it is, named and counted as those that do not answer, and the end says 9.
+TEST_CASE("a host whose key changes in the middle does not stop the others, whenever it is, and the exit code tells of it", "[trust]") {
+  for (int at = 0; at < 8; ++at) {
+    INFO("at request " << at);
+    World w(20);
+    w.hosts->host("web-015").faults.key_changes_at = at;
+    auto life = w.run(false);
+    INFO(life.error);
+    const auto s = w.state();
+    w.check_honest();
+    CHECK(w.most_unconfirmed <= 4);
+    if (s.hosts()[14].phase == HostPhase::confirmed) continue;  // it was through already
+    CHECK(life.exit == Exit::integrity);
+    CHECK(s.ending == Ending::completed);
+    CHECK(s.failures == 0);
+    CHECK(s.owed == std::vector<std::string>{"web-015"});
+    CHECK(s.hosts()[14].reason.find("the host key of 'web-015' changed") != std::string::npos);
+    CHECK(w.running("2.0") >= 19);
+  }
+}
+
+TEST_CASE("more hosts with another key than the budget pause the rollout with exit 9; believed again and retried, it ends well", "[trust]") {
+  World w(20);
+  for (const char* name : {"web-010", "web-011"}) w.hosts->host(name).faults.key_changes_at = 0;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::integrity);
+  CHECK(w.state().paused);
+  CHECK(w.running("2.0") < 20);
+  for (const char* name : {"web-010", "web-011"}) w.hosts->host(name).faults.key_changes_at = -1;
+  w.say({{"kind", "rollout.retried"}, {"hosts", json::array{"web-010", "web-011"}}});
+  CHECK(w.run(true).exit == Exit::done);
+  CHECK(w.running("2.0") == 20);
+}
+
+TEST_CASE("taken up by another process, a host with another key is unknown once its dead-man switch must have fired", "[trust]") {
+  int seen = 0;
+  for (int kill = 25; kill < 60 && seen < 3; ++kill) {
+    World w(20);
+    if (!w.run(false, kill).killed) break;
+    std::string open;
+    for (const auto& name : w.names)
+      if (w.hosts->host(name).open > 0) open = name;
+    if (open.empty()) continue;
+    ++seen;
+    INFO(open << ", killed after " << kill << " entries");
+    w.hosts->host(open).faults.key_changes_at = 0;
+    const auto before = w.clock.elapsed();
+    CHECK(w.run(true).exit == Exit::integrity);
+    const auto s = w.state();
+    CHECK(s.ending == Ending::completed);
+    CHECK(s.hosts()[static_cast<std::size_t>(s.index(open))].phase == HostPhase::unknown);
+    CHECK((w.clock.elapsed() - before) >= w.spec.confirm_within);
+    CHECK(w.running("1.0") == 1);
+    w.check_honest();
+  }
+  CHECK(seen == 3);
+}
+
 TEST_CASE("more unreachable hosts than the budget pause the rollout") {
   World w(20);
   for (const char* name : {"web-010", "web-011"}) w.hosts->host(name).faults.unreachable = true;

@@ -111,7 +111,7 @@ void SimWorld::check_end() {
       hit(SimTotals::needs_person);
       if (state->exit_code == 0 || state->exit_code == 3) broken(fmt::format("needs a person, with exit code {}", state->exit_code));
   }
-  if (state->distrust) hit(SimTotals::distrusted);
+  if (!state->distrusted.empty()) hit(SimTotals::distrusted);
 }
 
 }  // namespace ripcord::test

@@ -100,6 +100,7 @@ void SimWorld::make_faults() {
       f.loses_power = chance(50);
       f.boot_ms = chance(60) ? between(500, 90000) : -1;
     }
+    if (chance(2)) f.key_changes_at = between(0, 8);
     if (chance(2)) f.lie = static_cast<SimFaults::Lie>(between(1, 4));
   }
 }

@@ -202,6 +202,10 @@ class SimPort : public HostPort {
   static Digest Manifest_digest(const std::string& bytes) { return sha256(bytes); }
 
   Task<> travel() {
+    if (h_.faults.key_changes_at >= 0 && h_.key_asks++ >= h_.faults.key_changes_at) {
+      co_await sleep_until(clock_, clock_.elapsed() + Millis(h_.faults.latency_ms));
+      throw LinkError(LinkFault::trust, "host_key_changed", fmt::format("the host key of '{}' changed", h_.name), "`ripcord trust add --replace`");
+    }
     if (h_.faults.dies_at_request >= 0 && !h_.cut && h_.requests++ >= h_.faults.dies_at_request && h_.boots == 0) {
       h_.cut = true;
       h_.dark = h_.faults.loses_power;
