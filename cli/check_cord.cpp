@@ -6,7 +6,7 @@
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
-#include "plans/readiness.hpp"
+#include "plans/hosts/readiness.hpp"
 
 namespace ripcord::cli {
 namespace {

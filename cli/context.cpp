@@ -8,9 +8,9 @@
 
 #include "core/base/files.hpp"
 #include "core/base/text.hpp"
-#include "plans/history.hpp"
-#include "plans/spool.hpp"
-#include "plans/wire_host.hpp"
+#include "plans/hosts/wire_host.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/ledger/spool.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -10,8 +10,8 @@
 #include "cli/output.hpp"
 #include "core/net/ledger_address.hpp"
 #include "manifests/release_store.hpp"
-#include "plans/fleet.hpp"
-#include "plans/host_port.hpp"
+#include "plans/files/fleet.hpp"
+#include "plans/hosts/host_port.hpp"
 
 namespace ripcord::cli {
 

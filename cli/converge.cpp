@@ -1,6 +1,6 @@
 // converge: hosts that are owed, joined, were installed again or came back are brought to what their unit's hosts are meant to run, the
 // way of every rollout: verified, staged, armed, watched, confirmed. What that replaced is staged there first, so that they can go back.
-#include "plans/converge.hpp"
+#include "plans/rollout/converge.hpp"
 
 #include <fmt/format.h>
 
@@ -18,8 +18,8 @@
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
-#include "plans/host_objects.hpp"
-#include "plans/predecessor.hpp"
+#include "plans/hosts/host_objects.hpp"
+#include "plans/hosts/predecessor.hpp"
 
 namespace ripcord::cli {
 namespace {

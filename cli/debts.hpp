@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "cli/context.hpp"
-#include "plans/debt.hpp"
+#include "plans/ledger/debt.hpp"
 
 namespace ripcord::cli {
 

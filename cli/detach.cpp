@@ -8,7 +8,7 @@
 #include "core/base/files.hpp"
 #include "core/base/process.hpp"
 #include "core/net/ssh_key.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -8,8 +8,8 @@
 #include "cli/confirm.hpp"
 #include "cli/context.hpp"
 #include "core/base/files.hpp"
-#include "plans/drift_memory.hpp"
-#include "plans/drift_scan.hpp"
+#include "plans/drift/drift_memory.hpp"
+#include "plans/drift/drift_scan.hpp"
 
 namespace ripcord::cli {
 

@@ -4,7 +4,7 @@
 #include "cli/drift.hpp"
 #include "cli/look.hpp"
 #include "manifests/shared/tree_text.hpp"
-#include "plans/preflight.hpp"
+#include "plans/hosts/tree_maker.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -10,7 +10,8 @@
 
 #include "cli/drift.hpp"
 #include "cli/look.hpp"
-#include "plans/drift_debt.hpp"
+#include "plans/drift/drift_debt.hpp"
+#include "plans/hosts/release_on_hand.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "plans/drill.hpp"
+#include "plans/rollout/drill.hpp"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "cli/rollout_run.hpp"
 #include "cli/target.hpp"
 #include "core/net/ledger_address.hpp"
-#include "plans/live_releases.hpp"
+#include "plans/ledger/live_releases.hpp"
 
 namespace ripcord::cli {
 namespace {

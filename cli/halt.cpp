@@ -1,5 +1,5 @@
 // halt and unhalt: the big red switch. It needs no lease and no ledger, and nobody's permission; what it could not reach it names.
-#include "plans/halt.hpp"
+#include "plans/ledger/halt.hpp"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 #include <fmt/format.h>
 

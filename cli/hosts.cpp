@@ -5,7 +5,7 @@
 #include "cli/hosts_roster.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
-#include "plans/readiness.hpp"
+#include "plans/hosts/readiness.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "cli/context.hpp"
-#include "plans/spool.hpp"
+#include "plans/ledger/spool.hpp"
 
 namespace ripcord::cli {
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/base/clock.hpp"
-#include "plans/fleet.hpp"
+#include "plans/files/fleet.hpp"
 
 namespace ripcord::cli {
 

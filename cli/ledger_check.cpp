@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "cli/target.hpp"
-#include "plans/host_journals.hpp"
+#include "plans/ledger/host_journals.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -1,8 +1,8 @@
 // Before a rollout goes on: does the ledger know what the hosts know? A ledger that lost entries must not decide.
 #pragma once
 #include "cli/context.hpp"
-#include "plans/preflight.hpp"
-#include "plans/rollout_state.hpp"
+#include "plans/rollout/preflight.hpp"
+#include "plans/ledger/rollout_state.hpp"
 
 namespace ripcord::cli {
 

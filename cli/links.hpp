@@ -1,7 +1,7 @@
 // How a fleet file's `ssh:` becomes a link's settings.
 #pragma once
 #include "core/net/link_ssh.hpp"
-#include "plans/fleet.hpp"
+#include "plans/files/fleet.hpp"
 
 namespace ripcord::cli {
 

@@ -2,7 +2,7 @@
 
 #include "cli/command.hpp"
 #include "cli/view/words.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "plans/hosts/release_on_hand.hpp"
+
 namespace ripcord::cli {
 
 std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {

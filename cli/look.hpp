@@ -5,7 +5,7 @@
 
 #include "cli/context.hpp"
 #include "cli/view/style.hpp"
-#include "plans/preflight.hpp"
+#include "plans/hosts/host_look.hpp"
 
 namespace ripcord::cli {
 

@@ -8,6 +8,7 @@
 #include "cli/view/plan_words.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
+#include "plans/rollout/saved_plan.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "manifests/shared/retention.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

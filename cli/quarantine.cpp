@@ -1,5 +1,5 @@
 // quarantine: hosts that rollouts leave out by name until a day, in the ledger with reason and owner. Without a host: who is.
-#include "plans/quarantine.hpp"
+#include "plans/ledger/quarantine.hpp"
 
 #include <fmt/format.h>
 

@@ -8,7 +8,7 @@
 #include "cli/look.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
-#include "plans/host_journals.hpp"
+#include "plans/ledger/host_journals.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include "cli/command.hpp"
 #include "cli/halted.hpp"
 #include "cli/rollout_run.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -1,4 +1,4 @@
-#include "plans/rollback.hpp"
+#include "plans/rollback/rollback.hpp"
 
 #include <fmt/format.h>
 
@@ -11,9 +11,10 @@
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
-#include "plans/history.hpp"
-#include "plans/plan.hpp"
-#include "plans/spool.hpp"
+#include "plans/files/plan.hpp"
+#include "plans/hosts/release_on_hand.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/ledger/spool.hpp"
 
 namespace ripcord::cli {
 namespace {

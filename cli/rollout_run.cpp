@@ -8,10 +8,10 @@
 #include "cli/holder.hpp"
 #include "cli/interrupts.hpp"
 #include "cli/ledger_check.hpp"
-#include "plans/halt.hpp"
-#include "plans/history.hpp"
-#include "plans/host_objects.hpp"
-#include "plans/supply.hpp"
+#include "plans/hosts/host_objects.hpp"
+#include "plans/hosts/supply.hpp"
+#include "plans/ledger/halt.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

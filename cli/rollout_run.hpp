@@ -2,8 +2,8 @@
 #pragma once
 #include "cli/context.hpp"
 #include "cli/view/view.hpp"
-#include "plans/engine.hpp"
-#include "plans/preflight.hpp"
+#include "plans/rollout/engine.hpp"
+#include "plans/rollout/preflight.hpp"
 
 namespace ripcord::cli {
 

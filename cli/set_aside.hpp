@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cli/context.hpp"
-#include "plans/restage.hpp"
+#include "plans/rollout/restage.hpp"
 
 namespace ripcord::cli {
 

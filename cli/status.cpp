@@ -9,7 +9,7 @@
 #include "cli/rollout_run.hpp"
 #include "cli/view/rollout_json.hpp"
 #include "cli/view/tree.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -14,9 +14,9 @@
 #include "core/base/files.hpp"
 #include "core/net/ledger_address.hpp"
 #include "manifests/shared/seal.hpp"
-#include "plans/history.hpp"
-#include "plans/live_releases.hpp"
-#include "plans/opening.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/ledger/live_releases.hpp"
+#include "plans/rollout/opening.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include "cli/args.hpp"
 #include "cli/context.hpp"
 #include "cli/look.hpp"
-#include "plans/plan.hpp"
-#include "plans/preflight.hpp"
+#include "plans/files/plan.hpp"
+#include "plans/rollout/preflight.hpp"
 
 namespace ripcord::cli {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "cli/context.hpp"
-#include "plans/lease_keeper.hpp"
+#include "plans/ledger/lease_keeper.hpp"
 
 namespace ripcord::cli {
 

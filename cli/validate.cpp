@@ -7,8 +7,8 @@
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
 #include "manifests/unit_file.hpp"
-#include "plans/plan.hpp"
-#include "plans/validate.hpp"
+#include "plans/files/plan.hpp"
+#include "plans/files/validate.hpp"
 
 namespace ripcord::cli {
 namespace {

@@ -9,7 +9,7 @@ namespace ripcord {
 
 // Reads <folder>/unit.yaml. Besides the form it checks what can be checked without a fleet: folders named by code: and config:
 // exist (they default to `code` and `config` where those are there), argv[0] of run/start/... that is relative exists in the code
-// tree and can be executed, files: come from the release, templates parse. The selector is checked with the fleet (plans/validate.hpp).
+// tree and can be executed, files: come from the release, templates parse. The selector is checked with the fleet (plans/files/validate.hpp).
 // Error(Exit::invalid_file) with every mistake.
 UnitSpec load_unit(const std::string& folder);
 UnitSpec decode_unit(const std::string& name, std::string text);  // without the checks against the folder

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "cli/view/style.hpp"
-#include "plans/preflight.hpp"
+#include "plans/rollout/preflight.hpp"
 
 namespace ripcord::cli {
 

@@ -6,7 +6,7 @@
 
 #include "cli/output.hpp"
 #include "cli/view/words.hpp"
-#include "plans/engine.hpp"
+#include "plans/rollout/engine.hpp"
 
 namespace ripcord::cli {
 

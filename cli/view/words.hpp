@@ -6,8 +6,8 @@
 
 #include "cli/view/style.hpp"
 #include "core/net/ledger.hpp"
-#include "plans/decide.hpp"
-#include "plans/rollout_state.hpp"
+#include "plans/ledger/rollout_state.hpp"
+#include "plans/rollout/decide.hpp"
 
 namespace ripcord::cli {
 

@@ -1,5 +1,5 @@
 // The request `scan` (docs/protocol.md): what on this host differs from what its own journal says should be there. Read only;
-// nothing but findings comes back. Whether a finding is drift, the controller says, which also knows the ledger (plans/drift.hpp).
+// nothing but findings comes back. Whether a finding is drift, the controller says, which also knows the ledger (plans/drift/drift.hpp).
 #pragma once
 #include "manifests/shared/messages.hpp"
 

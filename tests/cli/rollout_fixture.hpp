@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "plans/rollout_state.hpp"
+#include "plans/ledger/rollout_state.hpp"
 
 namespace ripcord::test {
 

@@ -2,7 +2,7 @@
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
 #include "core/net/ledger.hpp"
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 #include "tests/cli/rollout_fixture.hpp"
 #include "tests/cli/run.hpp"
 #include "tests/support/catch.hpp"

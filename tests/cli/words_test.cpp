@@ -3,7 +3,7 @@
 #include "cli/holder.hpp"
 #include "cli/view/rollout_json.hpp"
 #include "cli/view/tree.hpp"
-#include "plans/fleet.hpp"
+#include "plans/files/fleet.hpp"
 #include "tests/cli/rollout_fixture.hpp"
 #include "tests/support/catch.hpp"
 

@@ -6,7 +6,7 @@
 #include <filesystem>
 
 #include "core/net/ledger_address.hpp"
-#include "plans/fleet.hpp"
+#include "plans/files/fleet.hpp"
 #include "tests/fleet/drift_fleet.hpp"
 
 using namespace ripcord;

@@ -116,7 +116,7 @@ PLACES = {
     r"libssh2": ("core/net/ssh",),
     r"CLI/": ("cli/args.cpp",),
     r"zstd\.h": ("manifests/shared/pack", "manifests/shared/zstd", "core/base/zstd"),
-    r"date/": ("plans/window.cpp", "plans/zones.cpp"),
+    r"date/": ("plans/files/window.cpp",),
     r"openssl/": ("core/base/digest", "core/base/keys", "manifests/shared/ssh", "core/net/ssh", "core/net/known_hosts", "manifests/host/main.cpp"),
     r"catch2/": ("tests/support/catch",),
     r"boost/json": ("core/base/json",),
@@ -134,6 +134,8 @@ def libraries(s):
     return found
 
 
+# plans/ from the bottom to the top: each knows those before it.
+ROOMS = ("files", "hosts", "ledger", "rollout", "rollback", "drift")
 # Which boxes a box may include from; the first prefix that fits decides.
 LAYERS = [
     ("core/base/", ("core/base/",)),
@@ -141,7 +143,8 @@ LAYERS = [
     ("manifests/shared/", ("manifests/shared/", "core/base/")),
     ("manifests/host/", ("manifests/host/", "manifests/shared/", "core/base/")),
     ("manifests/", ("manifests/", "core/")),
-    ("plans/", ("plans/", "manifests/", "core/")),
+    *((f"plans/{room}/", (*(f"plans/{lower}/" for lower in ROOMS[: i + 1]), "manifests/", "core/")) for i, room in enumerate(ROOMS)),
+    ("plans/", ("manifests/", "core/")),
     ("cli/", ("cli/", "plans/", "manifests/", "core/")),
 ]
 
@@ -192,8 +195,9 @@ RULES = [
      [("core/net/sqlite.cpp", "#include <sqlite3.h>"), ("cli/b.cpp", "#include <vector>")]),
     (layers, "includes go downwards",
      [("core/base/a.cpp", '#include "core/net/link.hpp"'), ("manifests/shared/a.hpp", '#include "manifests/unit_file.hpp"'),
-      ("plans/a.cpp", '#include "cli/args.hpp"'), ("plans/a.cpp", '#include "manifests/host/activate.hpp"'), ("cli/a.cpp", '#include "tests/support/catch.hpp"')],
-     [("cli/a.cpp", '#include "plans/plan.hpp"'), ("manifests/host/a.cpp", '#include "manifests/shared/tree.hpp"')]),
+      ("plans/drift/a.cpp", '#include "cli/args.hpp"'), ("plans/drift/a.cpp", '#include "manifests/host/activate.hpp"'),
+      ("plans/hosts/a.hpp", '#include "plans/rollout/decide.hpp"'), ("plans/a.cpp", '#include "plans/files/plan.hpp"'), ("cli/a.cpp", '#include "tests/support/catch.hpp"')],
+     [("cli/a.cpp", '#include "plans/files/plan.hpp"'), ("plans/drift/a.cpp", '#include "plans/ledger/debt.hpp"'), ("manifests/host/a.cpp", '#include "manifests/shared/tree.hpp"')]),
     (one_concept, "no file over 400 lines", [("core/a.cpp", "\n" * 401)], [("core/a.cpp", "\n" * 400)]),
     (guards, "every header guarded", [("core/a.hpp", "int x;")], [("core/a.hpp", "#pragma once\n"), ("core/a.cpp", "int x;")]),
 ]

@@ -4,7 +4,7 @@ import collections
 import os
 import re
 
-BOXES = (("core/base",), ("core/net",), ("manifests/shared",), ("manifests",), ("manifests/host",), ("plans",), ("cli", "cli/view"))
+BOXES = (("core/base",), ("core/net",), ("manifests/shared",), ("manifests",), ("manifests/host",), tuple(f"plans/{room}" for room in ("files", "hosts", "ledger", "rollout", "rollback", "drift")), ("cli", "cli/view"))
 
 
 def own_names(text):

@@ -1,4 +1,4 @@
-#include "plans/contract.hpp"
+#include "plans/files/contract.hpp"
 
 #include "tests/support/catch.hpp"
 

@@ -1,5 +1,5 @@
 // Who is brought to the stable release, and who is left alone, by the books and by what hosts say.
-#include "plans/converge.hpp"
+#include "plans/rollout/converge.hpp"
 
 #include "core/base/digest.hpp"
 #include "tests/plans/world.hpp"

@@ -1,9 +1,9 @@
 // Convergence debt: what is owed to whom by the ledger, what pays it, what excuses it, and what does not decide anything for others.
-#include "plans/debt.hpp"
+#include "plans/ledger/debt.hpp"
 
 #include "core/base/digest.hpp"
 #include "core/base/error.hpp"
-#include "plans/live_releases.hpp"
+#include "plans/ledger/live_releases.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;

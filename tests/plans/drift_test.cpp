@@ -1,9 +1,9 @@
-#include "plans/drift.hpp"
+#include "plans/drift/drift.hpp"
 
 #include "core/base/digest.hpp"
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
-#include "plans/drift_memory.hpp"
+#include "plans/drift/drift_memory.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

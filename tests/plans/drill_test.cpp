@@ -1,5 +1,5 @@
 // Drills on live hosts: each goes back and comes forward again, one at a time, and ends where it was whatever happens.
-#include "plans/drill.hpp"
+#include "plans/rollout/drill.hpp"
 
 #include "tests/plans/world.hpp"
 

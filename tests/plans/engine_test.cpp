@@ -2,7 +2,7 @@
 // resumed controller makes of it.
 #include "tests/plans/world.hpp"
 
-#include "plans/halt.hpp"
+#include "plans/ledger/halt.hpp"
 #include "tests/support/campaign.hpp"
 #include "tests/support/temp_dir.hpp"
 

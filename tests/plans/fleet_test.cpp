@@ -1,9 +1,9 @@
-#include "plans/fleet.hpp"
+#include "plans/files/fleet.hpp"
 
 #include <cstdlib>
 
 #include "core/base/files.hpp"
-#include "plans/inventory.hpp"
+#include "plans/files/inventory.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -2,8 +2,8 @@
 #include <map>
 
 #include "manifests/shared/pack.hpp"
-#include "plans/host_objects.hpp"
-#include "plans/holder_fetch.hpp"
+#include "plans/hosts/holder_fetch.hpp"
+#include "plans/hosts/host_objects.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -1,5 +1,5 @@
 // Past a point of no return: nothing is armed, nothing goes back, a person decides. And what the ledger knows of releases elsewhere.
-#include "plans/live_releases.hpp"
+#include "plans/ledger/live_releases.hpp"
 #include "tests/plans/world.hpp"
 
 using namespace ripcord;

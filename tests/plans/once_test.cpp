@@ -1,5 +1,5 @@
 // What happens once a rollout: at most once, recorded, and a person decides what nobody saw.
-#include "plans/once.hpp"
+#include "plans/rollout/once_runner.hpp"
 
 #include "core/base/files.hpp"
 #include "tests/plans/world.hpp"

@@ -1,4 +1,4 @@
-#include "plans/plan.hpp"
+#include "plans/files/plan.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -6,7 +6,8 @@
 #include <set>
 
 #include "core/base/files.hpp"
-#include "plans/preflight.hpp"
+#include "plans/rollout/preflight.hpp"
+#include "plans/rollout/saved_plan.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/temp_dir.hpp"
 

@@ -1,5 +1,5 @@
 // Going back is proven before going forward: what decides who walks, and what a rollout does when the way back does not work.
-#include "plans/rehearsal.hpp"
+#include "plans/rollout/rehearsal.hpp"
 
 #include "tests/plans/world.hpp"
 

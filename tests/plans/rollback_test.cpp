@@ -1,6 +1,6 @@
 // Who goes where when the cord is pulled, and pulling it over simulated hosts: silent ones, ledgers that hang, hosts that somebody
 // else moves at the same time.
-#include "plans/rollback.hpp"
+#include "plans/rollback/rollback.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,8 +10,8 @@
 #include <mutex>
 
 #include "core/base/files.hpp"
-#include "plans/readiness.hpp"
-#include "plans/spool.hpp"
+#include "plans/hosts/readiness.hpp"
+#include "plans/ledger/spool.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/memory_ledger.hpp"
 #include "tests/support/sim_fleet.hpp"

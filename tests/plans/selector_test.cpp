@@ -1,4 +1,4 @@
-#include "plans/selector.hpp"
+#include "plans/files/selector.hpp"
 
 #include "core/base/error.hpp"
 #include "tests/support/catch.hpp"

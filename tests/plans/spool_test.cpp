@@ -1,6 +1,6 @@
 // The spool of a rip cord that could not reach its ledger: every entry comes into the ledger once, whoever merges it, and none is lost
 // that is written meanwhile (promise 3).
-#include "plans/spool.hpp"
+#include "plans/ledger/spool.hpp"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // One change at a time, and one controller after another: what the second one finds and may do.
-#include "plans/opening.hpp"
+#include "plans/rollout/opening.hpp"
 #include "tests/plans/world.hpp"
 
 using namespace ripcord;

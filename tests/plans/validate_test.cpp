@@ -1,4 +1,4 @@
-#include "plans/validate.hpp"
+#include "plans/files/validate.hpp"
 
 #include <algorithm>
 

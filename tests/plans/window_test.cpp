@@ -1,4 +1,4 @@
-#include "plans/window.hpp"
+#include "plans/files/window.hpp"
 
 #include <cstdlib>
 

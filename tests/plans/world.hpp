@@ -4,9 +4,9 @@
 
 #include <algorithm>
 
-#include "plans/engine.hpp"
-#include "plans/history.hpp"
-#include "plans/rollback.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/rollback/rollback.hpp"
+#include "plans/rollout/engine.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/memory_ledger.hpp"
 #include "tests/support/sim_fleet.hpp"

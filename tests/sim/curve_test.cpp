@@ -8,7 +8,7 @@
 
 
 #include "core/base/clock.hpp"
-#include "plans/engine.hpp"
+#include "plans/rollout/engine.hpp"
 #include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/memory_ledger.hpp"

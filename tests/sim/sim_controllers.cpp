@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "plans/halt.hpp"
-#include "plans/history.hpp"
-#include "plans/ledger_nearby.hpp"
+#include "plans/ledger/halt.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/ledger/ledger_nearby.hpp"
 #include "tests/sim/sim_world.hpp"
 
 namespace ripcord::test {

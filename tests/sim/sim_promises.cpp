@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 #include "tests/sim/sim_world.hpp"
 
 namespace ripcord::test {

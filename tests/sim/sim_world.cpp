@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "plans/history.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord::test {
 namespace {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "plans/engine.hpp"
-#include "plans/rollback.hpp"
+#include "plans/rollback/rollback.hpp"
+#include "plans/rollout/engine.hpp"
 #include "tests/support/memory_ledger.hpp"
 #include "tests/support/sim_fleet.hpp"
 

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "plans/fleet.hpp"
-#include "plans/host_port.hpp"
+#include "plans/files/fleet.hpp"
+#include "plans/hosts/host_port.hpp"
 
 namespace ripcord::test {
 

@@ -1,0 +1,27 @@
+// What the ledger knows, for people and for the next rollout: rollouts with their outcome, the stable release of a unit.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plans/ledger/rollout_state.hpp"
+
+namespace ripcord {
+
+struct HistoryLine {
+  std::string time, who, machine, kind, rollout, unit, what, why;  // what: one sentence
+  std::int64_t seq = 0;
+};
+
+std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const std::string& unit, bool every_entry);
+// The whole ledger, in pieces that fit its reads.
+std::vector<LedgerEntry> read_all(Ledger& ledger);
+// Ids of rollouts of a unit ("" = any), oldest first.
+std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// The newest rollout of the unit ("" = any); the open one if there is one.
+std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// The same, but for convergences and repairs that completed: they brought hosts to what was decided before.
+std::optional<RolloutState> newest_decision(const std::vector<LedgerEntry>& entries, const std::string& unit);
+std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
+
+}  // namespace ripcord
