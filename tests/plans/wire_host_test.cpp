@@ -1,5 +1,5 @@
 // Hosts over the wire that say something else than was asked: their trouble, as a link fault, and never the rollout's (promise 18).
-#include "plans/wire_host.hpp"
+#include "plans/hosts/wire_host.hpp"
 
 #include <fmt/format.h>
 
