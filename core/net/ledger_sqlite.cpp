@@ -34,7 +34,7 @@ class SqliteLedger : public LedgerStore {
 
   void append_all(std::vector<Batch>& batches) override {
     SqliteTransaction transaction(writer_, SqliteTransaction::Kind::write);
-    require_seen();
+    require_seen(writer_);
     const LedgerHead start = read_head(writer_);
     const auto head = stamp_batches(batches, start, [this](const Guard& guard) { require_lease(guard, stored_lease(writer_, guard.scope)); });
     SqliteStatement insert(writer_, "INSERT INTO entries (seq, line, leaf) VALUES (?1, ?2, ?3)");
@@ -53,6 +53,8 @@ class SqliteLedger : public LedgerStore {
   }
 
   std::vector<LedgerEntry> read(std::int64_t from_seq, std::size_t limit) override {
+    reader_.forget();
+    require_tables(reader_);
     SqliteStatement select(reader_, "SELECT seq, line, leaf FROM entries WHERE seq >= ?1 ORDER BY seq LIMIT ?2");
     select.number(1, from_seq).number(2, static_cast<std::int64_t>(std::min<std::size_t>(limit, INT64_MAX)));
     std::vector<LedgerEntry> entries;
@@ -73,6 +75,7 @@ class SqliteLedger : public LedgerStore {
 
   std::optional<Lease> acquire(Lease wanted, Millis ttl, std::int64_t at_least, bool take_over) override {
     SqliteTransaction transaction(reader_, SqliteTransaction::Kind::write);
+    require_seen(reader_);
     auto stored = stored_lease(reader_, wanted.scope);
     wanted.acquired_ms = wall_now().ms;
     bool is_free = !stored || stored->holder.empty() || stored->holder == wanted.holder || stored->expires_ms <= wanted.acquired_ms;
@@ -108,8 +111,10 @@ class SqliteLedger : public LedgerStore {
     transaction.commit();
   }
 
+  static bool has_tables(SqliteDb& db) { return db.number("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'entries', 'head', 'lease')") == 4; }
+
   void check_format() {
-    if (reader_.number("SELECT count(*) FROM sqlite_master WHERE name IN ('meta', 'entries', 'head', 'lease')") != 4)
+    if (!has_tables(reader_))
       throw Error(fmt::format("'{}' is an SQLite database, but not a ledger", reader_.path()), "name another path in fleet.yaml (ledger:)", Exit::integrity);
     auto format = meta("format");
     if (format != std::to_string(kLedgerFormat))
@@ -135,10 +140,18 @@ class SqliteLedger : public LedgerStore {
     if (writer_.changes() != 1) throw ledger_damaged(reader_.path(), "its head row is missing");
   }
 
-  // In the transaction that is going to append: the file may have been written over by an older copy since we last looked.
-  void require_seen() {
+  // It was a ledger when it was opened.
+  static void require_tables(SqliteDb& db) {
+    if (!has_tables(db))
+      throw Error(fmt::format("ledger '{}' was emptied or replaced while it was in use; nothing was written", db.path()),
+                  "put the newest good copy back; ripcord reconcile brings back from the hosts what it does not know", Exit::integrity);
+  }
+
+  // In the transaction that is going to write: the file may have been written over by an older copy since we last looked.
+  void require_seen(SqliteDb& db) {
+    require_tables(db);
     const auto before = seen_.get();
-    SqliteStatement select(writer_, "SELECT leaf FROM entries WHERE seq = ?1");
+    SqliteStatement select(db, "SELECT leaf FROM entries WHERE seq = ?1");
     select.number(1, before.size - 1);
     std::optional<std::string> leaf;
     if (select.step()) leaf = select.bytes_at(0);
@@ -171,6 +184,7 @@ class SqliteLedger : public LedgerStore {
 
   bool change_lease(const Lease& held, const std::string& holder, std::int64_t expires_ms) {
     SqliteTransaction transaction(reader_, SqliteTransaction::Kind::write);
+    require_seen(reader_);
     SqliteStatement update(reader_, "UPDATE lease SET holder = ?1, expires_ms = ?2 WHERE scope = ?3 AND holder = ?4 AND epoch = ?5");
     update.text(1, holder).number(2, expires_ms).text(3, held.scope).text(4, held.holder).number(5, held.epoch).run();
     bool ours = reader_.changes() == 1;

@@ -89,6 +89,7 @@ std::int64_t SqliteDb::number(const char* sql) {
   return statement.step() ? statement.number_at(0) : 0;
 }
 
+void SqliteDb::forget() { sqlite3_db_release_memory(db_); }
 int SqliteDb::changes() const { return sqlite3_changes(db_); }
 bool SqliteDb::in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
 
@@ -133,7 +134,10 @@ std::string SqliteStatement::bytes_at(int column) const {
   return data ? std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))) : std::string();
 }
 
-SqliteTransaction::SqliteTransaction(SqliteDb& db, Kind kind) : db_(db) { db_.exec(kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN"); }
+SqliteTransaction::SqliteTransaction(SqliteDb& db, Kind kind) : db_(db) {
+  db_.forget();
+  db_.exec(kind == Kind::write ? "BEGIN IMMEDIATE" : "BEGIN");
+}
 
 SqliteTransaction::~SqliteTransaction() {
   if (!open_ || !db_.in_transaction()) return;  // some failures have rolled back already

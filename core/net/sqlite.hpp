@@ -25,6 +25,9 @@ class SqliteDb {
   int changes() const;                   // rows changed by the last statement
   bool in_transaction() const;
   const std::string& path() const { return path_; }
+  // Everything is read from the file again. SQLite believes what it has in memory while a counter in the file is the same; somebody who
+  // writes an older copy over the file may bring just that counter, and pages of two histories would be written into one file.
+  void forget();
 
  private:
   friend class SqliteStatement;
@@ -55,7 +58,8 @@ class SqliteStatement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-// BEGIN IMMEDIATE (a write lock from the start, so that two writers never deadlock) or BEGIN; rolled back unless committed.
+// BEGIN IMMEDIATE (a write lock from the start, so that two writers never deadlock) or BEGIN, from what the file holds (forget());
+// rolled back unless committed.
 class SqliteTransaction {
  public:
   enum class Kind { read, write };

@@ -50,9 +50,19 @@ Task<> LeaseKeeper::renew_if_due() {
     bool ours = co_await ledger_.renew(std::move(held), ttl_);
     if (ours) renewed_ = before;
     else lost_ = true;
-  } catch (const Error&) {
-    // The ledger cannot be reached just now: valid() turns false by itself if that lasts.
+  } catch (const Error& e) {
+    if (e.exit() == Exit::integrity) throw;  // it is not the ledger that it was
+    // It cannot be reached just now: valid() turns false by itself if that lasts.
   }
+}
+
+std::string ended_for(const Lease& held, const json::object& entry) {
+  const auto kind = get_string(entry, "kind");
+  const bool taken = kind == "rollout.taken_over", ended = kind == "rollout.ended" || kind == "drill.ended";
+  if ((!taken && !ended) || get_int_or(entry, "epoch", 0) == held.epoch) return "";
+  auto why = get_string_or(entry, "why", "");
+  return fmt::format("{} on {} {} at {}{}", get_string_or(entry, "who", "?"), get_string_or(entry, "machine", "?"),
+                     taken ? "took this rollout over" : "ended this rollout", get_string(entry, "time"), why.empty() ? "" : ": " + why);
 }
 
 json::object taken_over_entry(const Lease& before, WallTime now, const std::string& how) {

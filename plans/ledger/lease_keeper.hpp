@@ -17,7 +17,7 @@ class LeaseKeeper {
   void acquire(Lease wanted, std::int64_t epoch_at_least, bool take_over);
   void release();                      // best effort
   bool valid() const;
-  Task<> renew_if_due();               // call often; loses the lease when the ledger says so
+  Task<> renew_if_due();               // call often; loses the lease when the ledger says so. Error: the ledger lost entries
   const Lease& lease() const { return *lease_; }
   const std::optional<Lease>& taken_from() const { return taken_from_; }  // who had it before and had not given it back
   bool held() const { return lease_.has_value(); }
@@ -31,6 +31,10 @@ class LeaseKeeper {
   Elapsed renewed_;
   bool lost_ = false;
 };
+
+// Whether an entry of the rollout that `held` is for says that it is over for who holds that: somebody took it over, or ended it (the rip
+// cord does). "": no; else who and when.
+std::string ended_for(const Lease& held, const json::object& entry);
 
 // The ledger's entry about it, kind rollout.taken_over. `how`: when `before` had not run out.
 json::object taken_over_entry(const Lease& before, WallTime now, const std::string& how);

@@ -153,7 +153,10 @@ void RolloutState::apply(const LedgerEntry& entry) {
     if (ending == Ending::open) apply_quarantine(b, kind == "quarantine.lifted");
     return;
   }
-  if (kind.starts_with("host.")) return apply_host(kind, b, time);
+  if (kind.starts_with("host.")) {
+    if (ending == Ending::open) apply_host(kind, b, time);  // else: a process that was fenced off, and did not know it yet
+    return;
+  }
   auto stage_of = [&]() -> StageState* {
     auto n = get_int_or(b, "stage", -1);
     return n >= 0 && n < static_cast<std::int64_t>(stages_.size()) ? &stages_[static_cast<std::size_t>(n)] : nullptr;

@@ -14,7 +14,6 @@
 #include "plans/rollout/silent_hosts.hpp"
 
 namespace ripcord {
-
 struct Engine::Impl {
   Loop& loop;
   Clock& clock;
@@ -57,6 +56,8 @@ struct Engine::Impl {
       if (!concerns_rollout(entry.body, state->spec())) continue;
       state->apply(entry);
       observer.on_entry(entry, *state);
+      auto other = lease.held() ? ended_for(lease.lease(), entry.body) : "";
+      if (!other.empty()) lost_to_another(std::move(other));
     }
   }
   std::int64_t synced = 0;
@@ -75,22 +76,14 @@ struct Engine::Impl {
     co_await sync();
   }
 
-  // The first entry goes only onto a ledger in which nothing is in its way; somebody else's rollout may begin at this very moment.
+  // Onto a ledger in which nothing is in its way; somebody else's rollout may begin at this very moment.
   Task<> append_start(json::object first) {
     first = ours(std::move(first));
-    for (bool written = false; !written;) {
-      auto entries = read_all(ledger);
+    std::function<void(const std::vector<LedgerEntry>&)> look = [this](const std::vector<LedgerEntry>& entries) {
       require_free(entries, state->spec(), options.seen);
       halt.refuse(entries, state->spec().fleet);
-      std::vector<json::object> bodies{first};
-      std::optional<LedgerStore::Guard> guard = lease.guard();
-      const std::int64_t size = entries.empty() ? 0 : entries.back().seq + 1;
-      try {
-        co_await ledger.append_at(size, std::move(bodies), std::move(guard));
-        written = true;
-      } catch (const LedgerMoved&) {  // look again
-      }
-    }
+    };
+    co_await append_when(ledger, std::move(first), lease.guard(), std::move(look));
     co_await sync();
   }
 
@@ -182,7 +175,9 @@ struct Engine::Impl {
       bool moves = !std::holds_alternative<StageRelease>(action) && !std::holds_alternative<Resolve>(action);
       StepResult result = co_await step(std::move(action), host);
       if (moves) result.entry["took_ms"] = (clock.elapsed() - begin).count();
-      if (result.fenced) {
+      co_await sync();  // after a step that took long, or a process that stood still
+      if (!fenced_why.empty()) {  // what became of the host, whoever goes on asks it
+      } else if (result.fenced) {
         lost_to_another(plan(host).name + ": " + result.why);
       } else if (result.controller_fault) {
         stop(result.why, "policy");
@@ -310,7 +305,13 @@ struct Engine::Impl {
     while (true) {
       co_await sync();
       co_await note_halt();
-      co_await lease.renew_if_due();
+      std::string broken;
+      try {
+        co_await lease.renew_if_due();
+      } catch (const Error& e) {
+        broken = e.what();
+      }
+      if (!broken.empty()) stop(broken, "policy");
       if (!lease.valid()) lost_to_another("the lease was lost: another process took over, or this one was stopped for too long");
       if (!fenced_why.empty()) {
         while (in_flight > 0) co_await wake.wait();

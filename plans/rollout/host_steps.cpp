@@ -8,13 +8,21 @@
 namespace ripcord {
 namespace {
 
+Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state);
+
+// What the host said its operation came to. A way back that is under way (a rip cord, the dead-man switch) is no end yet.
+Task<StepResult> outcome(const StepContext& c, Elapsed until, OpState state, StepTimes step_ms) {
+  if (state.phase == OpPhase::reverting && c.clock.elapsed() < until) co_return co_await settle_from(c, until, std::move(state));
+  co_return from_terminal(c, state, step_ms);
+}
+
 // Healthy on the new release: confirm it on a fresh connection, and believe only the journal.
 Task<StepResult> confirm_healthy(const StepContext& c, Elapsed until, StepTimes step_ms) {
   if (c.may_act && !c.may_act()) co_return fenced_off("the lease ran out while the host was waited for");
   AskConfirm confirm{c, {}};
   std::string why = co_await ask_until(c, until, confirm);
   if (!why.empty()) co_return unknown(c, "healthy, but could not be confirmed: " + why);
-  co_return from_terminal(c, confirm.state, step_ms);
+  co_return co_await outcome(c, until, confirm.state, step_ms);
 }
 
 // It went back: by itself, or somebody pulled the cord meanwhile. The second is no failure of the host: it refuses us (fenced).
@@ -67,7 +75,7 @@ Task<StepResult> settle_from(const StepContext& c, Elapsed until, OpState state)
   if (!why.empty()) co_return unknown(c, why);
   if (finish.reply.state.phase == OpPhase::activated && finish.reply.healthy) co_return co_await confirm_healthy(c, until, finish.reply.step_ms);
   if (finish.reply.state.phase == OpPhase::activated) co_return failed(c, finish.reply);
-  co_return from_terminal(c, finish.reply.state, finish.reply.step_ms);
+  co_return co_await outcome(c, until, finish.reply.state, finish.reply.step_ms);
 }
 
 // Our own operation, whose answer was lost.
@@ -180,7 +188,7 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
     if (reply.state.phase == OpPhase::activated) co_return failed(c, reply);
     if (reply.state.phase == OpPhase::reverted) co_await fence_again(c);
     if (reply.state.phase == OpPhase::none && !reply.failed_step.empty()) co_return failed(c, reply);  // nothing was begun, and it says why
-    StepResult r = from_terminal(c, reply.state, reply.step_ms);
+    StepResult r = co_await outcome(c, until, reply.state, reply.step_ms);
     if (!reply.failed_step.empty() && r.entry.at("kind") == "host.failed") {
       r.entry["failed_step"] = reply.failed_step;
       note_output(r, reply);

@@ -6,8 +6,14 @@
 #include <set>
 
 #include "core/base/error.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord {
+namespace {
+
+constexpr int kStartLooks = 1000;  // at a ledger that moves on each time
+
+}  // namespace
 
 std::string OpenRollout::text() const {
   return host.empty() ? fmt::format("unit '{}' has an open rollout", unit) : fmt::format("host '{}' is in an open rollout of unit '{}'", host, unit);
@@ -59,6 +65,22 @@ void require_free(const std::vector<LedgerEntry>& entries, const RolloutSpec& sp
   if (!changed.empty())
     throw Error(fmt::format("unit '{}' has changed since its hosts were looked at: {}", spec.unit, changed), "nothing was changed; plan or apply again",
                 Exit::held);
+}
+
+Task<> append_when(Ledger& ledger, json::object entry, LedgerStore::Guard guard, std::function<void(const std::vector<LedgerEntry>&)> look) {
+  for (int looks = 0; looks < kStartLooks; ++looks) {
+    auto entries = read_all(ledger);
+    look(entries);
+    std::vector<json::object> bodies{entry};
+    std::optional<LedgerStore::Guard> held = guard;
+    const std::int64_t size = entries.empty() ? 0 : entries.back().seq + 1;
+    try {
+      co_await ledger.append_at(size, std::move(bodies), std::move(held));
+      co_return;
+    } catch (const LedgerMoved&) {  // look again
+    }
+  }
+  throw Error("the ledger changes faster than it can be read; nothing was changed", "run the command again", Exit::held);
 }
 
 }  // namespace ripcord

@@ -1,10 +1,12 @@
 // Whether a rollout may begin: one change at a time. An open rollout blocks its unit, and other units' activations on its hosts,
 // until it is terminal, also while it is paused.
 #pragma once
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/net/ledger.hpp"
 #include "plans/ledger/rollout_state.hpp"
 
 namespace ripcord {
@@ -23,5 +25,8 @@ std::string changed_since_seen(const std::vector<LedgerEntry>& entries, std::int
 
 // Error(Exit::held) when a rollout by this spec must not begin now. `seen`: the ledger's size when its hosts were looked at; -1: not known.
 void require_free(const std::vector<LedgerEntry>& entries, const RolloutSpec& spec, std::int64_t seen);
+
+// Appends `entry` onto the very entries that `look` has agreed to: it throws when they are in the way, and looks again when others came.
+Task<> append_when(Ledger& ledger, json::object entry, LedgerStore::Guard guard, std::function<void(const std::vector<LedgerEntry>&)> look);
 
 }  // namespace ripcord

@@ -66,6 +66,43 @@ TEST_CASE("an older copy that is put back while the ledger is in use is noticed 
   }
 }
 
+TEST_CASE("an older copy that is written over the file is never mixed with what a process had in memory, whatever its change counter says") {
+  Folder folder;
+  auto put_back = [&](const std::string& older) {
+    Fd fd = open_file(folder.db(), O_WRONLY | O_TRUNC, 0600);
+    write_all(fd.get(), older, folder.db());
+  };
+  auto store = open_sqlite_ledger(folder.db());
+  store->append({stamp(1)}, {});
+  auto older = read_file(folder.db());
+  store->append({stamp(2)}, {});
+  put_back(older);
+  // Another process changes the copy once, as this one changed the file: the counter in it is again what this one last saw.
+  REQUIRE(open_sqlite_ledger(folder.db())->acquire(wanted("other"), Millis(30000), 0, false));
+  CHECK(error_of([&] { store->append({stamp(3)}, {}); }).exit() == Exit::integrity);
+  auto now = open_sqlite_ledger(folder.db());  // looks at head and chain
+  CHECK(numbers(*now) == std::multiset<std::int64_t>{1});
+
+  SECTION("a lease is neither taken nor renewed in it") {
+    Lease held = wanted("other");
+    held.epoch = 1;
+    for (auto call : {std::function<void()>([&] { store->acquire(wanted("me"), Millis(30000), 0, true); }), std::function<void()>([&] { store->renew(held, Millis(30000)); })}) {
+      auto error = error_of(call);
+      CHECK(error.exit() == Exit::integrity);
+      CHECK(error.message().find("has lost entries") != std::string::npos);
+    }
+  }
+  SECTION("a file that was emptied is no ledger any more, and nobody makes one of it") {
+    put_back("");
+    for (auto call : {std::function<void()>([&] { store->append({stamp(3)}, {}); }), std::function<void()>([&] { store->read(0, 1); })}) {
+      auto error = error_of(call);
+      CHECK(error.exit() == Exit::integrity);
+      CHECK(error.message() == "ledger '" + folder.db() + "' was emptied or replaced while it was in use; nothing was written");
+    }
+    CHECK(read_file(folder.db()).empty());
+  }
+}
+
 TEST_CASE("two processes appending keep one chain, and each notices the other") {
   Folder folder;
   open_sqlite_ledger(folder.db());

@@ -200,3 +200,58 @@ TEST_CASE("a controller stopped between its intent and its command does nothing 
   for (const auto& e : w.memory.entries) recorded = recorded || get_string_or(e.body, "kind", "") == "rollout.taken_over";
   CHECK(recorded);
 }
+
+TEST_CASE("who was taken over, or whose rollout somebody ended, says nothing more and ends as held, whatever came of the rollout", "[lease]") {
+  for (const char* how : {"taken", "completed", "cord"}) {
+    INFO(how);
+    World w(8);
+    std::size_t until = 0;
+    auto life = w.run(false, -1, [&](Engine&) {
+      bool in_step = false;
+      for (const auto& e : w.memory.entries) in_step = get_string(e.body, "kind") == "host.intent";  // the last one
+      if (until != 0 || !in_step || w.memory.entries.size() < 20) return;
+      const bool cord = std::string(how) == "cord";
+      auto epoch = w.memory.leases.at("storefront").epoch + 1;
+      if (!cord) w.say({{"kind", "rollout.taken_over"}, {"epoch", epoch}, {"from_who", "alice"}, {"how", "--take-over"}});
+      if (std::string(how) == "completed") w.say({{"kind", "rollout.ended"}, {"epoch", epoch}, {"outcome", "completed"}, {"exit", 0}});
+      if (cord) w.say({{"kind", "rollout.ended"}, {"outcome", "rolled_back"}, {"exit", 3}, {"why", "the rip cord was pulled: INC-77"}});
+      until = w.memory.entries.size();
+    });
+    REQUIRE(until > 0);
+    CHECK(life.exit == Exit::held);
+    CHECK(life.error.starts_with(std::string(how) == "cord" ? "fenced: bob on desk ended this rollout at 2026-11-20T12:00:"
+                                                            : "fenced: bob on desk took this rollout over at 2026-11-20T12:00:"));
+    if (std::string(how) == "cord") CHECK(life.error.find("Z: the rip cord was pulled: INC-77") != std::string::npos);
+    CHECK(w.memory.entries.size() == until);
+  }
+}
+
+TEST_CASE("what a fenced process wrote behind the end of its rollout changes nothing in it", "[lease]") {
+  World w(4);
+  w.run(false, 12);
+  w.say({{"kind", "rollout.ended"}, {"outcome", "rolled_back"}, {"exit", 3}, {"returned", json::array{"web-001"}}});
+  w.say({{"kind", "host.stuck"}, {"host", "web-001"}, {"reason", "the host's journal says reverting"}});
+  CHECK(w.state().count(HostPhase::stuck) == 0);
+  CHECK(w.state().ending == Ending::rolled_back);
+}
+
+TEST_CASE("a host that is on its way back is waited for: whoever took it back decides what that means", "[lease]") {
+  SECTION("a rip cord of another machine: this rollout is fenced, and no host needs a person") {
+    World w(8);
+    w.hosts->host("web-003").faults.cord_in_step = true;
+    auto life = w.run(false);
+    CHECK(life.exit == Exit::held);
+    CHECK(life.error.starts_with("fenced: web-003: epoch "));
+    CHECK(w.state().count(HostPhase::stuck) == 0);
+    CHECK(w.hosts->host("web-003").running->version == "1.0");
+  }
+  SECTION("its dead-man switch, as the confirm arrived: it failed to be confirmed, and all go back") {
+    World w(8);
+    w.hosts->host("web-003").faults.lapses_at_confirm = true;
+    auto life = w.run(false);
+    CHECK(life.exit == Exit::failed);
+    CHECK(w.state().count(HostPhase::stuck) == 0);
+    CHECK(w.running("1.0") == 8);
+    w.check_honest();
+  }
+}

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace ripcord::test {
 namespace {
 
@@ -113,6 +115,10 @@ class SimPort : public HostPort {
     if (h_.witness && moves) h_.witness->on_switched(h_, op, a.holder);
     h_.set(op, a.forward ? OpPhase::activated : h_.faults.way_back_broken ? OpPhase::needs_operator : OpPhase::confirmed);
     if (a.forward) h_.arm(a.op, (clock_.elapsed() + Millis(a.confirm_within_ms)).us);
+    if (a.forward && std::exchange(h_.faults.cord_in_step, false)) {
+      goes_back(op, "operation 'rb-1' ended it");
+      ++h_.epoch, h_.holder = "cord";
+    }
     if (a.forward && h_.faults.dies_after_switch) h_.cut = true;
     if (on_step) on_step("activated");
     if ((a.forward || onward) && h_.faults.lose_activate_reply) {
@@ -124,8 +130,8 @@ class SimPort : public HostPort {
     r.state = h_.ops.at(a.op);
     r.switched = moves;
     if (onward) note_drained(r.state);
-    r.healthy = !(a.forward ? h_.faults.unhealthy : h_.faults.way_back_broken);
-    if (!r.healthy) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
+    r.healthy = !(a.forward ? h_.faults.unhealthy : h_.faults.way_back_broken) && r.state.phase != OpPhase::reverting;
+    if (!r.healthy && r.state.phase != OpPhase::reverting) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
     co_return r;
   }
 
@@ -151,6 +157,7 @@ class SimPort : public HostPort {
     co_await travel();
     fence_check(epoch, holder);
     auto& s = h_.ops.at(op);
+    if (s.phase == OpPhase::activated && std::exchange(h_.faults.lapses_at_confirm, false)) goes_back(s, "not confirmed in time");
     if (h_.faults.lie == SimFaults::Lie::confirms_nothing || h_.faults.lie == SimFaults::Lie::impossible_phase) {
       h_.lied = true;
       OpState said = s;
@@ -228,6 +235,11 @@ class SimPort : public HostPort {
     h_.epoch = epoch;
     h_.holder = holder;
     if (h_.witness) h_.witness->on_accepted(h_, epoch, holder);
+  }
+
+  void goes_back(OpState& op, std::string why) {
+    h_.set(op, OpPhase::reverting, std::move(why));
+    h_.arm(op.op, (clock_.elapsed() + Millis(3000)).us);
   }
 
   void note_drained(OpState& said) {

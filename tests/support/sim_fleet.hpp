@@ -27,6 +27,8 @@ struct SimFaults {
   bool deadman_dead = false;        // nobody goes back by himself; only a controller that asks makes an overdue way back happen
   bool unhealthy_later = false;     // healthy until confirmed, not during the bake
   bool drain_fails = false;         // before anything is begun
+  bool cord_in_step = false;        // somebody's rip cord begins to take it back right behind the switch, and has done so 3 s later (once)
+  bool lapses_at_confirm = false;   // its dead-man switch fires as the confirm arrives: it is going back for 3 s more (once)
   int undrain_fails = 0;            // so many times, behind the confirmation
   int latency_ms = 3;
   int dies_at_request = -1;         // from this request on (0: the first) nobody reaches it any more; it may be between the change and the answer
