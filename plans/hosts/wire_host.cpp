@@ -196,20 +196,22 @@ class WireHost : public HostPort {
     co_return look;
   }
 
-  // A question, which may be asked twice: on a session from before it is asked once more when that one turns out to be lost.
+  // A question changes nothing and may be asked twice: when a session from before turns out to be lost, and when the program on the
+  // host ended before it had answered (somebody killed it, memory ran out). Who cannot be reached is not asked again here.
   Task<WireReply> question(json::object request, Millis within) {
     const Elapsed until = clock_.elapsed() + within;
-    if (session_ && !session_->broken()) {
+    const bool from_before = session_ && !session_->broken();
+    bool again = true;
+    while (true) {
       try {
         json::object copy = request;
-        WireReply reply = co_await call(std::move(copy), within);
+        WireReply reply = co_await call(std::move(copy), until - clock_.elapsed());
         co_return reply;
       } catch (const LinkError& e) {
-        if (e.fault() != LinkFault::unreachable) throw;
+        if (!again || e.fault() != LinkFault::unreachable || !(from_before || (session_ && e.name() == "closed"))) throw;
       }
+      again = false;
     }
-    WireReply reply = co_await call(std::move(request), until - clock_.elapsed());
-    co_return reply;
   }
 
   // Sends a request and waits for its reply; opens the session if there is none.

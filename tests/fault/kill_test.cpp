@@ -57,12 +57,13 @@ struct Campaign {
     REQUIRE(fleet.all_run(version));
   }
 
-  void check(const std::string& version) {
+  void check(const std::string& version, bool converged) {
     CHECK(fleet.all_run(version));
     auto s = status(fleet);
     CHECK(s.at("outcome") == "completed");
     CHECK(s.at("exit") == 0);
-    for (const auto& h : s.at("hosts").as_array()) CHECK(h.as_object().at("phase") == "confirmed");
+    for (const auto& h : s.at("hosts").as_array())
+      if (!converged) CHECK(h.as_object().at("phase") == "confirmed");
     for (int i = 1; i <= fleet.size(); ++i) {
       CHECK(fleet.most_activated(i) == "");
       CHECK_FALSE(exists(fleet.hosts.seen(i, "/var/lib/ripcord/units/web/pending")));
@@ -92,6 +93,7 @@ struct Campaign {
     INFO("release " << version << ", " << end.text() << ", " << helpers_killed << " helpers killed\n" << fleet.output("apply.log"));
     std::remove((fleet.folder() + "/apply.log").c_str());
     std::string outcome;
+    bool converged = false;
     int switched = 0;
     for (int i = 1; i <= fleet.size(); ++i) switched += fleet.version(i) == version;
     auto now = fleet.ripcord({"status", "web", "-o", "json"});
@@ -107,12 +109,14 @@ struct Campaign {
     } else {
       outcome = switched == 0 ? "nobody switched" : switched < fleet.size() ? "some switched" : "all switched";
       if (helpers_killed > 0) outcome += ", helpers killed";
-      auto resumed = fleet.ripcord({"resume", "web"});
+      // Hosts whose helper died while the plan was made may be owed; everything else is open.
+      converged = status(fleet).at("outcome") != "open";
+      auto resumed = fleet.ripcord(!converged ? std::vector<std::string>{"resume", "web"} : std::vector<std::string>{"converge", "--unit", "web", "-m", "test", "-y"});
       INFO(resumed.output);
       CHECK(resumed.exit == 0);
     }
     ++outcomes[outcome];
-    check(version);
+    check(version, converged);
   }
 };
 

@@ -18,7 +18,7 @@ struct Parrot : Channel {
   std::string says;
   explicit Parrot(const std::string& reply) {
     append_frame(says, FrameKind::control, kHello);
-    append_frame(says, FrameKind::control, reply);
+    if (!reply.empty()) append_frame(says, FrameKind::control, reply);
   }
   Task<> write(std::string) override { co_return; }
   Task<std::string> read(Elapsed) override { co_return std::exchange(says, ""); }
@@ -28,10 +28,10 @@ struct Parrot : Channel {
 
 struct ParrotLink : Link {
   std::string reply;
-  int opened = 0;
+  int opened = 0, killed = 0;  // killed: so many programs end after their hello
   Task<std::unique_ptr<Channel>> open(HostAddress, std::string) override {
     ++opened;
-    co_return std::make_unique<Parrot>(reply);
+    co_return std::make_unique<Parrot>(opened <= killed ? "" : reply);
   }
 };
 
@@ -61,6 +61,11 @@ Task<> ask_state(HostPort& port) {
   UnitRef unit;
   std::string op = "op-1";
   (void)co_await port.state(std::move(unit), std::move(op));
+}
+Task<> ask_confirm(HostPort& port) {
+  UnitRef unit;
+  std::string op = "op-1", holder = "x";
+  (void)co_await port.confirm(std::move(unit), std::move(op), 1, std::move(holder));
 }
 Task<> ask_health(HostPort& port) {
   UnitRef unit;
@@ -95,4 +100,26 @@ TEST_CASE("a host that was taken out of the fleet file in the middle of a rollou
   CHECK(fault->name() == "not_in_fleet");
   CHECK(fault->hint().find("ripcord hosts retire h9 -m WHY") != std::string::npos);
   CHECK(w.link.opened == 0);
+}
+
+TEST_CASE("a question is asked once more when the program on the host was killed over it; what changes something is not") {
+  Wired w;
+  w.link.reply = R"({"id":2,"ok":true,"op":"op-1","phase":"confirmed"})";
+  w.link.killed = 1;
+  auto fault = w.fault_of(&ask_state);
+  INFO((fault ? fault->what() : "answered"));
+  CHECK_FALSE(fault);
+  CHECK(w.link.opened == 2);
+
+  w.ports->port("h1").hang_up();
+  w.link.killed = 100;
+  fault = w.fault_of(&ask_state);
+  REQUIRE(fault);
+  CHECK(fault->name() == "closed");
+  CHECK(w.link.opened == 4);
+
+  fault = w.fault_of(&ask_confirm);
+  REQUIRE(fault);
+  CHECK(fault->name() == "closed");
+  CHECK(w.link.opened == 5);
 }
