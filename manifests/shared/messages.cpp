@@ -116,8 +116,7 @@ static void fields(auto& f, Of<ActivateReply> auto& a) {
 }
 
 static void fields(auto& f, Of<FenceRequest> auto& r) {
-  f.need("unit", r.unit.unit);
-  f.maybe("root", r.unit.root, UnitRef{}.root);
+  fields(f, r.unit);
   f.need("epoch", r.epoch);
   f.need("holder", r.holder);
   f.maybe("ledger_id", r.ledger_id);

@@ -5,8 +5,7 @@
 namespace ripcord {
 
 static void fields(auto& f, Of<PruneRequest> auto& r) {
-  f.need("unit", r.unit.unit);
-  f.maybe("root", r.unit.root, UnitRef{}.root);
+  fields(f, r.unit);
   f.need("now_ms", r.now_ms);
   f.need("keep", r.keep);
   f.need("age_ms", r.age_ms);

@@ -133,19 +133,6 @@ const char* to_text(Scene scene) {
   return "";
 }
 
-TestRelease still(const std::string& version, int files) {
-  TestRelease r(version);
-  r.file("code/data", "of " + version);
-  r.file("code/conf", "conf of " + version);
-  for (int i = 2; i < files; ++i) r.file(fmt::format("code/common/{}", i), fmt::format("the same everywhere {}", i));
-  PlacedFile placed;
-  placed.from = "conf";
-  placed.to = "/etc/still.conf";
-  r.manifest.spec.files = {placed};
-  r.manifest.spec.health.min_healthy_time = Millis(0);
-  return r;
-}
-
 Script prepare(Scene scene, ActivationHost& h) {
   Script s;
   Session session;

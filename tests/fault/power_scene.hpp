@@ -23,9 +23,6 @@ enum class Scene {
 inline constexpr Scene kScenes[] = {Scene::first, Scene::upgrade, Scene::rollback, Scene::healed, Scene::revert, Scene::prune, Scene::steer};
 const char* to_text(Scene scene);
 
-// A release without processes: what is cut is the journal, links and files. Its placed file is /etc/still.conf.
-TestRelease still(const std::string& version, int files = 3);
-
 // What a session asks for, as bytes; empty: the program is `recover`.
 struct Script {
   std::string input;

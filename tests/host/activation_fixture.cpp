@@ -1,5 +1,6 @@
 #include "tests/host/activation_fixture.hpp"
 
+#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -13,6 +14,19 @@ namespace ripcord::test {
 std::string host_program() {
   std::string sanitized = RIPCORD_BUILD_DIR "/ripcord-host-sanitized";
   return exists(sanitized) ? sanitized : RIPCORD_BUILD_DIR "/ripcord-host";
+}
+
+TestRelease still(const std::string& version, int files) {
+  TestRelease r(version);
+  r.file("code/data", "of " + version);
+  r.file("code/conf", "conf of " + version);
+  for (int i = 2; i < files; ++i) r.file(fmt::format("code/common/{}", i), fmt::format("the same everywhere {}", i));
+  PlacedFile placed;
+  placed.from = "conf";
+  placed.to = "/etc/still.conf";
+  r.manifest.spec.files = {placed};
+  r.manifest.spec.health.min_healthy_time = Millis(0);
+  return r;
 }
 
 TestRelease sleeper(const std::string& version, const std::string& script) {

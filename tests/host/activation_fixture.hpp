@@ -10,6 +10,8 @@ std::string host_program();
 
 // Service 'web': a shell that writes "started <version>" to its log and sleeps, with its folder in the release.
 TestRelease sleeper(const std::string& version, const std::string& script = "exec sleep 1000");
+// A release without processes: what is disturbed is the journal, links and files. Its placed file is /etc/still.conf.
+TestRelease still(const std::string& version, int files = 3);
 
 inline bool terminal(OpPhase p) { return p == OpPhase::reverted || p == OpPhase::failed_unchanged || p == OpPhase::needs_operator; }
 

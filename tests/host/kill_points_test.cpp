@@ -27,18 +27,6 @@ namespace {
 
 constexpr const char* kCalls = "fsync,fdatasync,rename,renameat,renameat2,syncfs";
 
-TestRelease still(const std::string& version) {
-  TestRelease r(version);
-  r.file("code/data", "of " + version);
-  r.file("code/conf", "conf of " + version);
-  PlacedFile placed;
-  placed.from = "conf";
-  placed.to = "/etc/still.conf";
-  r.manifest.spec.files = {placed};
-  r.manifest.spec.health.min_healthy_time = Millis(0);
-  return r;
-}
-
 // One session under strace: the requests in order, each after the reply to the one before. True when it was killed.
 bool killed_at(const ActivationHost& h, int point, const std::vector<json::object>& requests) {
   int to[2], from[2];

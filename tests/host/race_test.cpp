@@ -20,13 +20,6 @@ using namespace ripcord::test;
 
 namespace {
 
-TestRelease still(const std::string& version) {  // nothing to start: what is raced for is the journal
-  TestRelease r(version);
-  r.file("code/data", "of " + version);
-  r.manifest.spec.health.min_healthy_time = Millis(0);
-  return r;
-}
-
 struct Racer {
   ActivationHost h;
   ReleaseId old, next;

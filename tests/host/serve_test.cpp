@@ -1,7 +1,6 @@
 #include "manifests/host/serve.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -10,11 +9,8 @@
 #include <csignal>
 #include <thread>
 
-#include "core/base/process.hpp"
-#include "core/base/wire.hpp"
-#include "manifests/host/install.hpp"
 #include "manifests/host/session_io.hpp"
-#include "tests/host/test_host.hpp"
+#include "tests/host/session_client.hpp"
 #include "tests/support/catch.hpp"
 
 using namespace ripcord;
@@ -25,71 +21,7 @@ namespace {
 // As main() of the program does.
 [[maybe_unused]] const auto kNoSigpipe = std::signal(SIGPIPE, SIG_IGN);
 
-constexpr const char* kNonce = "0123456789abcdef";
-
-// The controller's end of a session.
-class Client {
- public:
-  void send(const std::string& bytes) { write_all(to_.get(), bytes, "the session"); }
-  void request(json::object o) {
-    std::string out;
-    append_frame(out, FrameKind::control, json::serialize(o));
-    send(out);
-  }
-  void data(const std::string& bytes) {
-    std::string out;
-    if (!bytes.empty()) append_frame(out, FrameKind::data, bytes);
-    append_frame(out, FrameKind::data, "");
-    send(out);
-  }
-  std::string line() {
-    std::string out;
-    while (out.empty() || out.back() != '\n') {
-      if (!fill()) return out;
-      auto newline = raw_.find('\n');
-      if (newline == std::string::npos) continue;
-      out = raw_.substr(0, newline + 1);
-      reader_.feed(raw_.substr(newline + 1));
-    }
-    return out;
-  }
-  // The next frame, events left out; an empty payload of kind data at the end of the stream.
-  Frame frame() {
-    while (true) {
-      while (auto f = reader_.next()) {
-        if (f->kind == FrameKind::control && f->payload.find("\"event\"") != std::string::npos) events.push_back(f->payload);
-        else return *f;
-      }
-      raw_.clear();
-      if (!fill()) return {FrameKind::data, ""};
-      reader_.feed(raw_);
-    }
-  }
-  json::object reply() {
-    auto f = frame();
-    if (f.kind != FrameKind::control) return {};
-    return parse_json_object(f.payload, "a reply");
-  }
-  void hang_up() { to_.reset(); }
-  bool ended() { return frame().payload.empty(); }
-  std::vector<std::string> events;
-
- protected:
-  bool fill() {
-    pollfd p{from_.get(), POLLIN, 0};
-    if (::poll(&p, 1, 20000) <= 0) return false;
-    char bytes[65536];
-    ssize_t n = ::read(from_.get(), bytes, sizeof bytes);
-    if (n <= 0) return false;
-    raw_.append(bytes, static_cast<std::size_t>(n));
-    return true;
-  }
-  Fd to_, from_;
-  std::string raw_;
-  FrameReader reader_;
-};
-
-class InProcess : public Client {
+class InProcess : public SessionClient {
  public:
   explicit InProcess(HostContext host, Millis idle = kIdle) {
     int in[2], out[2];
@@ -117,19 +49,6 @@ class InProcess : public Client {
   int status_ = -1;
 };
 
-json::object with_do(json::object o, const std::string& name, int id) {
-  o["do"] = name;
-  o["id"] = id;
-  return o;
-}
-
-TestRelease sample(const std::string& version = "1.0") {
-  TestRelease r(version);
-  r.file("code/bin/server", std::string(200000, 's') + version, 0755);
-  r.file("config/common/app.conf.tmpl", "host ${host}\n");
-  return r;
-}
-
 std::string error_code(const json::object& reply) {
   return get_bool(reply, "ok") ? "" : get_string(get_object(reply, "error"), "code");
 }
@@ -138,7 +57,7 @@ std::string error_code(const json::object& reply) {
 
 TEST_CASE("a session stages a release, shows it and gives it away", "[serve]") {
   TestHost h;
-  auto r = sample();
+  auto r = served_release();
   InProcess c(h.host);
   // Everything that needs no answer first goes in one write, as a controller does it.
   std::string opening = std::string("RIPCORD ") + kNonce + "\n";
@@ -216,7 +135,7 @@ TEST_CASE("bad requests are answered and survived; bytes that are no frame end t
     c.send(out);
   }
   SECTION("a request in the middle of a pack") {
-    auto r = sample();
+    auto r = served_release();
     c.request(with_do(to_json(h.offer(r)), "stage_offer", 10));
     c.reply();
     c.request({{"id", 11}, {"do", "stage_pack"}, {"unit", "storefront"}});
@@ -247,7 +166,7 @@ TEST_CASE("an idle session ends by itself, a cut one cleans up", "[serve]") {
     CHECK(c.ended());
     CHECK(c.status() == 0);
   }
-  auto r = sample();
+  auto r = served_release();
   InProcess c(h.host);
   c.greet();
   c.request(with_do(to_json(h.offer(r)), "stage_offer", 1));
@@ -265,7 +184,7 @@ TEST_CASE("an idle session ends by itself, a cut one cleans up", "[serve]") {
 TEST_CASE("a read-only session looks and touches nothing", "[serve]") {
   TestHost h;
   h.host.read_only = true;
-  auto r = sample();
+  auto r = served_release();
   InProcess c(h.host);
   c.greet();
   c.request(with_do(to_json(h.offer(r)), "stage_offer", 1));
@@ -310,105 +229,4 @@ TEST_CASE("a session that was asked to says that it lives, between requests too"
   CHECK(get_int(c.reply(), "id") == 2);
   CHECK(c.events.size() >= 2);
   for (const auto& event : c.events) CHECK(event == R"({"event":"alive"})");
-}
-
-TEST_CASE("the program installs itself once it is whole", "[install]") {
-  TempDir dir;
-  auto digest = sha256("a program").hex();
-  auto place = dir / ("helper/" + digest + "/ripcord-host");
-  auto pushed = dir.write("helper/" + digest + ".tmp-1/ripcord-host", "a program", 0755);
-  install_program(pushed, digest);
-  CHECK(text_of(place) == "a program");
-  CHECK(names_in(dir / "helper") == std::vector<std::string>{digest});
-  auto again = dir.write("helper/" + digest + ".tmp-2/ripcord-host", "a program", 0755);
-  install_program(again, digest);
-  CHECK(names_in(dir / "helper") == std::vector<std::string>{digest});
-  auto torn = dir.write("helper/" + digest + ".tmp-3/ripcord-host", "a prog", 0755);
-  auto r = refusal([&] { install_program(torn, digest); });
-  CHECK(r.code == "damaged");
-  CHECK(r.message == "the program did not arrive whole: expected sha256 " + digest + ", found " + sha256("a prog").hex());
-  CHECK(refusal([&] { install_program(place, digest); }).code == "bad_request");
-}
-
-namespace {
-
-const std::string kProgram = std::string(RIPCORD_BUILD_DIR) + "/ripcord-host";
-
-class Spawned : public Client {
- public:
-  explicit Spawned(std::vector<std::string> args) {
-    int in[2], out[2];
-    if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0) throw std::runtime_error("pipe");
-    std::vector<char*> argv{const_cast<char*>(kProgram.c_str())};
-    for (auto& a : args) argv.push_back(a.data());
-    argv.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::dup2(in[0], 0);
-      ::dup2(out[1], 1);
-      ::execv(kProgram.c_str(), argv.data());
-      ::_exit(127);
-    }
-    ::close(in[0]);
-    ::close(out[1]);
-    to_ = Fd(in[1]);
-    from_ = Fd(out[0]);
-  }
-  ~Spawned() {
-    if (pid_ > 0) ::kill(pid_, SIGKILL);
-    status();
-  }
-  int status() {
-    int status = 0;
-    if (pid_ > 0 && ::waitpid(pid_, &status, 0) == pid_) {
-      pid_ = -1;
-      return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    }
-    return -1;
-  }
-
- private:
-  pid_t pid_;
-};
-
-}  // namespace
-
-TEST_CASE("the program itself serves over pipes", "[program]") {
-  if (!exists(kProgram)) {
-    WARN("ripcord-host is not built here; not tested");
-    return;
-  }
-  TestHost h;
-  auto r = sample();
-  Spawned c({"serve", "--root", h.dir.path()});
-  c.send(std::string("RIPCORD ") + kNonce + "\n");
-  c.request({{"id", 1}, {"do", "hello"}});
-  CHECK(c.line() == std::string("RIPCORD-HOST ") + kNonce + "\n");
-  CHECK(hello_from_json(c.reply()).program == sha256(read_file(kProgram, 256u << 20)).hex());
-  c.request(with_do(to_json(h.offer(r)), "stage_offer", 2));
-  auto offered = stage_reply_from_json(c.reply());
-  c.request({{"id", 3}, {"do", "stage_pack"}, {"unit", "storefront"}});
-  c.data(r.pack(offered.lacking));
-  auto reply = stage_reply_from_json(c.reply());
-  CHECK(reply.complete);
-  CHECK(mode_of(h.unit().release(reply.release.folder()) + "/config/app.conf") == 0644);  // whatever the umask
-  c.hang_up();
-  CHECK(c.status() == 0);
-
-  Spawned usage({"dance"});
-  CHECK(usage.status() == 64);
-}
-
-TEST_CASE("the program holds nothing of the controller's floors", "[program]") {
-  auto map = std::string(RIPCORD_BUILD_DIR) + "/ripcord-host.map";
-  if (!exists(map)) {
-    WARN("no link map here; not tested");
-    return;
-  }
-  auto text = text_of(map);
-  // By symbols: several sources may be compiled as one.
-  REQUIRE(text.find("_ZN7ripcord5serveE") != std::string::npos);
-  for (const char* other : {"core/net/", "plans/", "cli/", "yaml", "libssh2", "sqlite", "manifests/release_store", "manifests/unit_file",
-                            "ReleaseStore", "RolloutState", "LinkError", "LedgerStore"})
-    CHECK(text.find(std::string(other)) == std::string::npos);
 }

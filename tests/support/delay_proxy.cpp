@@ -1,6 +1,5 @@
 #include "tests/support/delay_proxy.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,6 +15,7 @@
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "tests/support/ipv4.hpp"
 
 namespace ripcord::test {
 namespace {
@@ -38,14 +38,6 @@ struct Connection {
   Elapsed counted{};           // when the newest round trip began
   bool over() const { return up.write_ended && down.write_ended; }
 };
-
-sockaddr_in address_of(const std::string& text, int port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(static_cast<std::uint16_t>(port));
-  ::inet_pton(AF_INET, text.c_str(), &a.sin_addr);
-  return a;
-}
 
 void no_delay(int fd) {
   int one = 1;

@@ -1,6 +1,5 @@
 #include "tests/support/tcp_proxy.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -15,17 +14,10 @@
 #include "core/base/clock.hpp"
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "tests/support/ipv4.hpp"
 
 namespace ripcord::test {
 namespace {
-
-sockaddr_in address_of(const std::string& host, int port) {
-  sockaddr_in a{};
-  a.sin_family = AF_INET;
-  a.sin_port = htons(static_cast<std::uint16_t>(port));
-  ::inet_pton(AF_INET, host.c_str(), &a.sin_addr);
-  return a;
-}
 
 void reset_on_close(int fd) {
   linger now{1, 0};
