@@ -28,22 +28,30 @@ bool skipped() {
 constexpr Millis kLongest{240000};  // T of this unit is 131 s
 using Calls = std::vector<std::pair<std::string, int>>;
 
+struct Scenario {
+  int at_once = 3;      // hosts
+  bool walked = false;  // each release's way back is rehearsed; else it is waived, which takes half the time
+  std::string text() const { return fmt::format("{} at once, way back {}", at_once, walked ? "walked" : "waived"); }
+};
+
 struct Sweep {
-  LocalRun fleet{3, 3};
+  Scenario scenario;
+  LocalRun fleet{3, scenario.at_once};
   TempDir logs;
   int release = 0;
   std::map<std::string, int> outcomes;   // what came of the disturbed runs
   std::map<std::string, int> left;       // where they left the hosts: "controller killed: some had switched", "helper killed: INTENT FAILED_UNCHANGED"
 
   std::string now() const { return fmt::format("{}.0", release); }
-  // apply of the next release, whose way back nobody needs to walk: the walk is tested elsewhere and would double the time.
+  std::vector<std::string> apply() const {
+    std::vector<std::string> words{"apply", "app-" + now() + "/", "-y"};
+    if (release > 1 && !scenario.walked) words.insert(words.end(), {"--unproven", fmt::format("{}.0", release - 1), "-m", "sweep"});
+    return words;
+  }
   std::vector<std::string> next() {
-    auto before = now();
     ++release;
     fleet.write_unit(now());
-    std::vector<std::string> words{"apply", "app-" + now() + "/", "-y"};
-    if (release > 1) words.insert(words.end(), {"--unproven", before, "-m", "sweep"});
-    return words;
+    return apply();
   }
   void undisturbed() {
     auto run = fleet.ripcord(next());
@@ -103,7 +111,7 @@ struct Sweep {
       if (ours && status.exit == 0) break;
       bool open = ours && status.output.find("\"outcome\":\"open\"") != status.output.npos;
       auto on = open ? fleet.ripcord({again % 2 == 0 ? "resume" : "retry", "app"})  // retry: hosts that were lost with their helper
-                     : fleet.ripcord({"apply", "app-" + now() + "/", "-y", "--unproven", fmt::format("{}.0", release - 1), "-m", "again"});
+                     : fleet.ripcord(apply());
       said += on.output;
       if (on.exit == 0) break;
     }
@@ -140,11 +148,13 @@ struct Sweep {
     if (injection.at > 0) settle(fmt::format("helper on '{}', {} at {} {}{}", hosts, injection.error.empty() ? "SIGKILL" : injection.error, injection.calls, injection.at, injection.for_good ? " and later" : ""), run, injected(log(what)));
     return calls;
   }
-  std::string text() const {
-    std::string out;
-    for (const auto& [outcome, n] : outcomes) out += fmt::format("; {} {}", n, outcome);
-    for (const auto& [where, n] : left) out += fmt::format("; {} {}", n, where);
-    return out;
+  // For the record: what was tried and what came of it.
+  void tell(const std::string& what) const {
+    auto line = fmt::format("{}: {} releases", what, release);
+    for (const auto& [outcome, n] : outcomes) line += fmt::format("; {} {}", n, outcome);
+    for (const auto& [where, n] : left) line += fmt::format("; {} {}", n, where);
+    total(line);
+    UNSCOPED_INFO(line);
   }
 };
 
@@ -156,6 +166,12 @@ Calls points(const Calls& all, std::size_t count) {
   return out;
 }
 
+Injection untouched() {
+  Injection i;
+  i.at = 0;
+  return i;
+}
+
 Injection kill_at(const std::pair<std::string, int>& call) {
   Injection i;
   i.calls = call.first;
@@ -165,19 +181,46 @@ Injection kill_at(const std::pair<std::string, int>& call) {
 
 }  // namespace
 
-TEST_CASE("kill sweep: SIGKILL at the n-th change, in the controller, in the helpers, and in the recovery") {
+TEST_CASE("kill sweep: SIGKILL at the n-th change of the controller", "[sweep]") {
+  if (skipped()) return;
+  // One host after the other: most moments lie between two of them. All at once: between two entries of a host.
+  for (const auto& scenario : long_campaign() ? std::vector<Scenario>{{1, false}, {3, false}, {1, true}} : std::vector<Scenario>{{1, false}}) {
+    Sweep s{scenario};
+    s.undisturbed();
+    auto calls = s.controller(untouched(), "count");
+    INFO(scenario.text() << ": the controller makes " << calls.size() << " changes");
+    REQUIRE(calls.size() > 20);
+    for (const auto& call : points(calls, 4)) s.controller(kill_at(call), "kill");
+    s.tell(fmt::format("kill sweep over {} changes of the controller, {}", calls.size(), scenario.text()));
+    CHECK(s.outcomes["killed"] >= 3);
+    if (!long_campaign()) continue;
+    s.require_left({"controller killed: nobody had switched", "controller killed: all had switched"});
+    if (scenario.at_once == 1) s.require_left({"controller killed: some had switched"});
+  }
+}
+
+TEST_CASE("kill sweep: SIGKILL at the n-th change of the helpers of all hosts and of one", "[sweep]") {
+  if (skipped()) return;
+  for (const auto& scenario : long_campaign() ? std::vector<Scenario>{{3, false}, {3, true}} : std::vector<Scenario>{{3, false}}) {
+    Sweep s{scenario};
+    s.undisturbed();
+    auto calls = s.helper(untouched(), "", "count-h");
+    INFO(scenario.text() << ": a helper makes " << calls.size() << " changes");
+    REQUIRE(calls.size() > 20);
+    for (const auto& call : points(calls, 3)) s.helper(kill_at(call), "", "kill-h");
+    for (const auto& call : points(calls, 2)) s.helper(kill_at(call), "n-002", "kill-one");
+    s.tell(fmt::format("kill sweep over {} changes of a helper, {}", calls.size(), scenario.text()));
+    CHECK(s.outcomes["finished all the same"] + s.outcomes["went back"] + s.outcomes["exit 4"] + s.outcomes["exit 6"] > 0);
+    if (long_campaign() && !scenario.walked)
+      s.require_left({"helper killed: INTENT ARMED ACTIVATED CONFIRMED", "helper killed: INTENT ARMED FAILED_UNCHANGED", "helper killed: INTENT FAILED_UNCHANGED"});
+  }
+}
+
+TEST_CASE("kill sweep: SIGKILL in the recovery, of the controller and of the helpers", "[sweep]") {
   if (skipped()) return;
   Sweep s;
   s.undisturbed();
-  Injection none;
-  none.at = 0;
-  auto of_controller = s.controller(none, "count"), of_helper = s.helper(none, "", "count-h");
-  INFO("the controller makes " << of_controller.size() << " changes, a helper " << of_helper.size());
-  REQUIRE(of_controller.size() > 20);
-  REQUIRE(of_helper.size() > 20);
-  for (const auto& call : points(of_controller, 4)) s.controller(kill_at(call), "kill");
-  for (const auto& call : points(of_helper, 3)) s.helper(kill_at(call), "", "kill-h");
-  for (const auto& call : points(of_helper, 2)) s.helper(kill_at(call), "n-002", "kill-one");
+  s.undisturbed();
   // Killed in the middle of an apply, and then again and again in the middle of resuming it.
   auto words = s.next();
   RunResult last = run_process(traced_controller(s.fleet.command(words), {.at = 30, .calls = "fsync,fdatasync"}, s.log("first")), Millis(90000), 1 << 20);
@@ -201,18 +244,12 @@ TEST_CASE("kill sweep: SIGKILL at the n-th change, in the controller, in the hel
       if (hit > 0) s.note_left("helper killed in the recovery");
       s.settle(fmt::format("helpers killed at {} {} while a killed run was resumed", call, n), run, hit);
     }
-  auto line = fmt::format("kill sweep: {} runs over {} changes of the controller and {} of a helper{}", s.release - 3, of_controller.size(), of_helper.size(), s.text());
-  total(line);
-  INFO(line);
-  CHECK(s.outcomes["killed"] >= 3);
-  CHECK(s.outcomes["finished all the same"] + s.outcomes["went back"] + s.outcomes["exit 4"] + s.outcomes["exit 6"] > 0);  // with their helpers killed
-  if (long_campaign())
-    s.require_left({"controller killed: nobody had switched", "controller killed: all had switched", "helper killed: nothing",
-                    "helper killed: INTENT ARMED ACTIVATED CONFIRMED", "helper killed: INTENT FAILED_UNCHANGED",
-                    "helper killed in the recovery: INTENT ARMED ACTIVATED CONFIRMED"});
+  s.tell("kill sweep of recoveries");
+  CHECK(hits >= 2);
+  if (long_campaign()) s.require_left({"helper killed in the recovery: INTENT ARMED ACTIVATED CONFIRMED"});
 }
 
-TEST_CASE("errno loops: no space, a broken disk, a read-only one, no descriptors, once and for good") {
+TEST_CASE("errno loops: no space, a broken disk, a read-only one, no descriptors, once and for good", "[sweep]") {
   if (skipped()) return;
   Sweep s;
   s.undisturbed();
@@ -234,9 +271,7 @@ TEST_CASE("errno loops: no space, a broken disk, a read-only one, no descriptors
         if (long_campaign() || (!for_good && i % 4 == 3)) s.controller({.at = n, .for_good = for_good, .error = kind.error, .calls = kind.calls}, kind.error);
       }
     }
-  auto line = fmt::format("errno loops: {} runs{}", s.release - 1, s.text());
-  total(line);
-  INFO(line);
+  s.tell("errno loops");
   CHECK(s.outcomes["nothing hit"] * 2 < s.release);
   int failed = 0;
   for (const auto& [outcome, n] : s.outcomes) failed += outcome.starts_with("exit") || outcome == "went back" ? n : 0;
