@@ -10,6 +10,9 @@
 #include "cli/view/plan_words.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
+#include "core/net/ledger_address.hpp"
+#include "plans/ledger/history.hpp"
+#include "plans/ledger/stable.hpp"
 #include "plans/rollout/saved_plan.hpp"
 
 namespace ripcord::cli {
@@ -80,6 +83,9 @@ class Apply : public Command {
 
   Exit go(Context& c, const Prepared& p, RolloutSpec spec) {
     auto& out = c.out();
+    // One that began while hosts were looked at: what they showed is its doing, and no reason of its own.
+    refuse_open_rollouts(c, spec.unit, hosts_of_unit(c, p.release.manifest.spec));
+    if (p.preflight.nothing_to_do && unrecorded(c, spec)) return write_down(c, p, std::move(spec));
     if (p.preflight.nothing_to_do) {
       auto text = fmt::format("nothing to do: {} run {}@{}", count_of(spec.hosts.size(), "host"), spec.unit, spec.version);
       if (out.text()) out.print(escape_terminal(text));
@@ -98,6 +104,26 @@ class Apply : public Command {
     confirm(c, confirmation_, "roll out " + plan_in_short(p.preflight) + "?", true);
     if (out.text() && !out.quiet) out.print("");
     if (p.set_aside) set_aside_changed(c, p);
+    run_.seen = p.seen;
+    return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
+  }
+
+  // Every host runs it, and the ledger does not know: it was lost, or is another one.
+  bool unrecorded(Context& c, const RolloutSpec& spec) const {
+    if (options_.limit || !ledger_exists(c.fleet().ledger)) return false;
+    auto entries = c.entries();
+    auto standing = fold_standing(entries);
+    const auto* now = standing[spec.unit].now();
+    return !now || now->manifest != spec.manifest || !lost_rollouts(entries, spec.unit).empty();
+  }
+
+  // A rollout that switches nobody, so nothing in it has to wait.
+  Exit write_down(Context& c, const Prepared& p, RolloutSpec spec) {
+    report_findings(c, p.preflight);
+    c.out().note(escape_terminal(fmt::format("{} run {}@{} already, and the ledger does not know: it is written down", count_of(spec.hosts.size(), "host"), spec.unit, spec.version)));
+    for (auto& stage : spec.stages) stage.approval = false;
+    spec.once.clear();
+    spec.window.reset();
     run_.seen = p.seen;
     return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
   }

@@ -7,8 +7,10 @@
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
 #include "cli/debts.hpp"
+#include "cli/ledger_check.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
+#include "manifests/shared/ledger_name.hpp"
 #include "manifests/shared/retention.hpp"
 #include "plans/ledger/history.hpp"
 
@@ -74,6 +76,7 @@ class Prune : public Command {
     auto chosen = limited(c, limit_);
     if (!dry_run_)
       confirm(c, confirmation_, fmt::format("mark retired releases of {} on {}, and remove what was marked before?", unit_, count_of(chosen.size(), "host")), false);
+    refuse_other_history(c, chosen);
     std::vector<HostPruned> hosts(chosen.size());
     for (std::size_t i = 0; i < chosen.size(); ++i) hosts[i].host = chosen[i];
     if (!dry_run_) note(c, "prune.started", {});
@@ -119,6 +122,16 @@ class Prune : public Command {
                 fmt::format("nothing was changed; `{}` brings what is owed, `{}` and `{}` excuse a host", c.command("converge --unit " + unit_ + " -m WHY"),
                             c.command("quarantine"), c.command("hosts retire")),
                 Exit::refused);
+  }
+
+  // What a ledger does not know of, or another one does, it cannot keep.
+  void refuse_other_history(Context& c, const std::vector<const Host*>& chosen) const {
+    auto looks = look_for_unit(c, chosen, unit_, Verify::none, false);
+    for (const auto& l : looks)
+      if (l.look && !l.look->unit.ledger_id.empty() && l.look->unit.ledger_id != c.ledger().id())
+        throw Error(fmt::format("{}: unit '{}' of this host belongs to {}, and this ledger does not know what may go there", l.host->name, unit_, ledger_text(l.look->unit.ledger_id)),
+                    fmt::format("nothing was changed; prune from there, or take it over with `{}`", c.command("adopt " + unit_ + " -m WHY")), Exit::held);
+    if (auto lost = lost_commits(c, looks, unit_); !lost.empty()) throw Error(lost[0].what, "nothing was changed", lost[0].exit);
   }
 
   // What open rollouts start from and go to, and debts. Without the ledger nobody knows, so nothing is pruned.

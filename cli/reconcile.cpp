@@ -6,6 +6,7 @@
 #include "cli/command.hpp"
 #include "cli/holder.hpp"
 #include "cli/look.hpp"
+#include "cli/lost.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
 #include "plans/ledger/host_journals.hpp"
@@ -111,14 +112,12 @@ class Reconcile : public Command {
       if (!l.problem.empty()) out.warn(fmt::format("{}: {}", l.host, escape_terminal(l.problem)));
     }
     if (!out.text()) {
-      items_.push_back(json::object{{"unit", unit}, {"dry_run", dry_run_}, {"hosts", std::move(hosts)}, {"open", to_json_array(found.open)}, {"lost", to_json_array(found.lost)}});
+      items_.push_back(json::object{{"unit", unit}, {"dry_run", dry_run_}, {"hosts", std::move(hosts)}, {"open", to_json_array(found.open)}, {"lost", lost_json(found.lost)}});
       return;
     }
     out.print(escape_terminal(fmt::format("{}: {} {} {} that the ledger did not know", unit, count_of(records, "record"),
                                           dry_run_ ? "would be brought in," : "brought in,", count_of(operations, "operation"))));
-    for (const auto& rollout : found.lost)
-      out.print(escape_terminal(fmt::format("{}: the ledger had lost rollout {} as a whole; `{}` rolls its release out again, hosts that run it stay as they are",
-                                            unit, rollout, c.command("apply " + unit))));
+    for (const auto& lost : found.lost) out.print(escape_terminal(fmt::format("{}: {}", unit, lost_text(c, unit, lost))));
     if (!found.open.empty() && !dry_run_)
       out.note(fmt::format("`{}` asks the hosts what came of it and goes on, `{}` brings them back", c.command("resume " + unit), c.command("abort " + unit)));
   }

@@ -6,6 +6,7 @@
 #include "cli/debts.hpp"
 #include "cli/halted.hpp"
 #include "cli/interrupts.hpp"
+#include "cli/lost.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/view/rollout_json.hpp"
 #include "cli/view/tree.hpp"
@@ -78,12 +79,15 @@ class Status : public Command {
       auto state = newest_decision(entries, unit);
       if (!state) continue;
       settle_accounts(*state, book_);
-      exit = worst(exit, exit_for(*state));
+      const auto lost = lost_rollouts(entries, unit);
+      auto its = lost.empty() ? exit_for(*state) : worst(exit_for(*state), Exit::unreachable);
+      exit = worst(exit, its);
       auto runner = runner_of(c, unit);
-      if (!out.text()) all.push_back(rollout_json(*state, runner, exit_for(*state), c.now()));
+      if (!out.text()) all.push_back(rollout_json(*state, runner, its, c.now()));
       else {
         auto v = verdict(*state, c.now());
         out.print(Line().add(v.text, v.tone).render(out.style));
+        for (const auto& l : lost) out.print(escape_terminal("  " + lost_text(c, unit, l)));
       }
     }
     if (!out.text()) out.print_list("rollouts", all);
@@ -102,10 +106,12 @@ class Status : public Command {
     settle_accounts(*state, book_);
     if (watch_ && state->ending == Ending::open) return follow(c, *state);
     auto runner = runner_of(c, unit);
-    auto exit = exit_for(*state);
+    const auto lost = lost_rollouts(entries, unit);
+    auto exit = lost.empty() ? exit_for(*state) : worst(exit_for(*state), Exit::unreachable);
     auto& out = c.out();
     if (!out.text()) {
       auto told = rollout_json(*state, runner, exit, c.now());
+      told["lost"] = lost_json(lost);
       told["debts"] = debts_json(book_.of_unit(unit));
       json::array quarantined;
       for (const auto& [host, q] : book_.quarantines) quarantined.push_back(quarantine_json(q, true));
@@ -126,6 +132,7 @@ class Status : public Command {
     if (state->ending == Ending::open) field("run by", runner.alive(c.now()) ? runner.text() : "no process");
     for (const auto& line : debt_lines(book_.of_unit(unit))) field("owed", line);
     if (state->ending == Ending::completed && missed > 0 && state->owed.empty()) field("owed", "nothing any more: the hosts that it missed were caught up, or are left alone knowingly");
+    for (const auto& l : lost) field("lost", escape_terminal(lost_text(c, unit, l)));
     for (const auto& line : quarantine_lines(book_)) field("apart", line);
     print_next_steps(out, next_steps(*state, runner, c.now()));
     return exit;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "core/base/files.hpp"
 #include "core/net/ledger_address.hpp"
@@ -90,10 +91,16 @@ std::string decode_ssh(const Yaml& node, Fleet& fleet) {
   return on_hosts;
 }
 
+// libpq's other form (host=… password=…) would else be taken for a path, and the password made a file's name.
+bool is_libpq_words(const std::string& text) {
+  static const std::set<std::string> kWords{"host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode"};
+  return kWords.contains(std::string(trim(text.substr(0, text.find('=')))));
+}
+
 // The value may hold a password: it is not repeated here, and masked in the line shown.
 void decode_address(const Yaml& ledger, Fleet& fleet) {
   fleet.ledger = ledger.string();
-  if (!is_postgres_address(fleet.ledger)) return ledger.error("a ledger is a file on this machine or a PostgreSQL database (postgresql://USER@HOST/DATABASE)");
+  if (!is_postgres_address(fleet.ledger)) return ledger.error("a ledger is a file on this machine or a PostgreSQL database (postgresql://HOST/DATABASE)");
   try {
     check_postgres_address(fleet.ledger);
   } catch (const Error& e) {
@@ -115,7 +122,7 @@ Fleet decode(YamlFile& file, const std::string& path) {
     if (auto v = root.get("link"); v && v.one_of({"ssh", "local"}) == "local") fleet.link = Fleet::LinkKind::local;
 
     auto ledger = root.get("ledger");
-    if (ledger.is_scalar() && ledger.string().find("://") != std::string::npos)
+    if (ledger.is_scalar() && (ledger.string().find("://") != std::string::npos || is_libpq_words(ledger.string())))
       decode_address(ledger, fleet);
     else
       fleet.ledger = resolved_or(ledger, fleet.folder, fleet.folder + "/.ripcord/ledger.db");

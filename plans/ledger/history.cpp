@@ -171,6 +171,17 @@ std::optional<RolloutState> newest_decision(const std::vector<LedgerEntry>& entr
   return newest_rollout(entries, unit);
 }
 
+std::vector<LostRollout> lost_rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit) {
+  std::vector<LostRollout> lost;
+  for (const auto& e : entries) {
+    if (get_string_or(e.body, "unit", "") != unit) continue;
+    const auto kind = get_string_or(e.body, "kind", "");
+    if (kind == "rollout.started" || kind == "rollback.started") lost.clear();
+    if (kind == "rollout.lost") lost.push_back({get_string(e.body, "rollout"), get_string_or(e.body, "version", ""), get_strings_or_empty(e.body, "hosts")});
+  }
+  return lost;
+}
+
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit) {
   std::vector<std::string> open;
   for (const auto& e : entries) {

@@ -22,6 +22,13 @@ std::vector<std::string> rollouts(const std::vector<LedgerEntry>& entries, const
 std::optional<RolloutState> newest_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
 // The same, but for convergences and repairs that completed: they brought hosts to what was decided before.
 std::optional<RolloutState> newest_decision(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// A rollout whose beginning the ledger lost, and that a reconciliation found in the journals of hosts.
+struct LostRollout {
+  std::string rollout, version;  // version: "" when no host went forward to it
+  std::vector<std::string> hosts;
+};
+// Those of the unit on which nobody has decided since: no rollout was begun, and no rip cord pulled.
+std::vector<LostRollout> lost_rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
 
 }  // namespace ripcord

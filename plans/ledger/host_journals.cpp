@@ -184,7 +184,11 @@ Reconciliation reconcile(const std::vector<LedgerEntry>& entries, const std::str
   const auto open = open_rollout(entries, unit);
   std::set<std::string> ids;
   for (const auto& id : rollouts(entries, unit)) ids.insert(id);
-  std::map<std::string, std::set<std::string>> lost;  // rollout -> hosts
+  struct Lost {
+    std::set<std::string> hosts;
+    std::string version;
+  };
+  std::map<std::string, Lost> lost;  // by rollout
   std::vector<json::object> intents;
   std::string going_back;
   for (const auto& journal : journals) {
@@ -205,7 +209,9 @@ Reconciliation reconcile(const std::vector<LedgerEntry>& entries, const std::str
         if (known.contains(intent.op) || intent.rollout.starts_with("rb-")) continue;
         ++line.operations;
         if (!ids.contains(intent.rollout)) {
-          lost[intent.rollout].insert(journal.host);
+          auto& one = lost[intent.rollout];
+          one.hosts.insert(journal.host);
+          if (intent.forward && intent.to.is_object()) one.version = release_id_from_json(intent.to.as_object()).version;
           continue;
         }
         if (!open || open->spec().id != intent.rollout || open->index(journal.host) < 0) continue;
@@ -238,10 +244,11 @@ Reconciliation reconcile(const std::vector<LedgerEntry>& entries, const std::str
                             {"why", fmt::format("the ledger had lost {} operations of it", intents.size())}});
     for (auto& intent : intents) out.bodies.push_back(std::move(intent));
   }
-  for (const auto& [rollout, hosts] : lost) {
-    out.lost.push_back(rollout);
-    out.bodies.push_back({{"kind", "rollout.lost"}, {"unit", unit}, {"rollout", rollout},
-                          {"hosts", to_json_array({hosts.begin(), hosts.end()})}, {"why", "hosts did operations of it, and the ledger had lost its beginning"}});
+  for (const auto& [rollout, one] : lost) {
+    const std::vector<std::string> hosts(one.hosts.begin(), one.hosts.end());
+    out.lost.push_back({rollout, one.version, hosts});
+    out.bodies.push_back({{"kind", "rollout.lost"}, {"unit", unit}, {"rollout", rollout}, {"version", one.version},
+                          {"hosts", to_json_array(hosts)}, {"why", "hosts did operations of it, and the ledger had lost its beginning"}});
   }
   return out;
 }

@@ -8,7 +8,7 @@
 
 #include "core/net/ledger.hpp"
 #include "plans/hosts/host_look.hpp"
-#include "plans/ledger/rollout_state.hpp"
+#include "plans/ledger/history.hpp"
 
 namespace ripcord {
 
@@ -51,7 +51,7 @@ struct Reconciliation {
   std::vector<Line> lines;
   std::vector<json::object> bodies;  // to be appended, in order
   std::vector<std::string> open;     // rollouts that got operations back and can be resumed
-  std::vector<std::string> lost;     // rollouts that the ledger does not know at all
+  std::vector<LostRollout> lost;     // rollouts that the ledger does not know at all
   std::int64_t epoch = 0;            // the highest that a journal names
 };
 // Pure. Bodies: host.journal (records), host.intent for each operation of an open rollout that the ledger lacked (resume asks the

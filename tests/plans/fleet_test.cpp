@@ -187,6 +187,9 @@ TEST_CASE("fleet: mistakes have their place") {
         "3:60: a range of 2 values for 1 host\n");
   CHECK(short_mistakes("fleet: f\nlink: telnet\nssh: {timeouts: {connect: 1ms}}\ndatacenters: {a: {hosts: h}}\n") ==
         "2:7: expected one of ssh, local, found 'telnet'\n3:27: a timeout is between 100ms and 10m\n");
+  auto words = mistakes("fleet: f\nledger: \"host=db1 password=s3cret\"\ndatacenters: {a: {hosts: h}}\n");
+  CHECK(words.starts_with("fleet.yaml:2:9: a ledger is a file on this machine or a PostgreSQL database (postgresql://HOST/DATABASE)"));
+  CHECK(words.find("s3cret") == std::string::npos);
   auto postgres = mistakes("fleet: f\nledger: postgresql://me:s3c%zzret@db/x\ndatacenters: {a: {hosts: h}}\n");
   CHECK(postgres == "fleet.yaml:2:9: the ledger's address is not a PostgreSQL connection string; signs like @ : / % in a password are written as "
                     "%40 %3A %2F %25\n   2 | ledger: postgresql://***@db/x");
