@@ -174,6 +174,7 @@ class Rollback : public Command {
 
   static json::object line_json(const RollbackLine& l) {
     json::object o{{"kind", "rollback.host"}, {"host", l.host}, {"result", to_text(l.result)}, {"detail", l.detail}};
+    if (!l.drained.empty()) o["drained"] = l.drained;
     o["before"] = l.before ? json::value(to_json(*l.before)) : json::value(nullptr);
     o["target"] = l.target ? json::value(to_json(*l.target)) : json::value(nullptr);
     o["after"] = l.after ? json::value(to_json(*l.after)) : json::value(nullptr);
@@ -217,12 +218,13 @@ class Rollback : public Command {
       return;
     }
     print_table(out, r, options_.dry_run);
-    std::size_t returned = 0, trouble = 0, unfenced = 0;
+    std::size_t returned = 0, trouble = 0, unfenced = 0, out_of_service = 0;
     for (const auto& l : r.lines) {
       unfenced += !l.selected && l.result == RollbackLine::Result::unreachable;
       if (!l.selected) continue;
       returned += l.result == RollbackLine::Result::returned;
       trouble += l.result != RollbackLine::Result::returned && l.result != RollbackLine::Result::unchanged;
+      out_of_service += !l.drained.empty();
     }
     auto undone = r.undone_rollout.empty() ? "" : " (undoes rollout " + r.undone_rollout + ")";
     if (options_.dry_run) out.note(fmt::format("{} would return{}; nothing was changed", count_of(returned, "host"), undone));
@@ -231,6 +233,8 @@ class Rollback : public Command {
           "{} returned{}{}", count_of(returned, "host"), undone,
           trouble ? fmt::format("; {} did not: say `{}` again once they answer", count_of(trouble, "host"), c.command("rollback " + unit_))
                   : ""));
+    if (out_of_service > 0)
+      out.warn(fmt::format("{} not back in service: look why undrain fails, and `{}` tries it again", count_of(out_of_service, "host"), c.command("rollback " + unit_)));
     if (unfenced > 0) out.warn(fmt::format("{} outside what was asked for did not answer, and could not be fenced", count_of(unfenced, "host")));
     if (returned == 0 && trouble == 0 && !r.undone_rollout.empty() && !options_.to_version)
       out.note(fmt::format("rollout {} is undone already; `{}` goes further back", r.undone_rollout, c.command("rollback " + unit_ + " --to VERSION")));

@@ -35,6 +35,13 @@ std::string took(const json::object& body) {
 
 std::string reason_after_colon(const std::string& why) { return why.empty() ? "" : ": " + why; }
 
+// A host is where it was to be. What is not as one would like it all the same.
+std::string and_yet(const json::object& b) {
+  auto drained = get_string_or(b, "drained", "");
+  auto kept = get_strings_or_empty(b, "kept");
+  return (drained.empty() ? "" : ", and is not back in service: " + drained) + (kept.empty() ? "" : "; edited by hand: " + join(kept, "; "));
+}
+
 std::string stage_name(const RolloutState& s, std::int64_t i) {
   return i >= 0 && i < static_cast<std::int64_t>(s.spec().stages.size()) ? s.spec().stages[static_cast<std::size_t>(i)].name : "?";
 }
@@ -105,9 +112,7 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
     return Event{fmt::format("{} going back to {}", host, release_word(b, "to")), Tone::warn};
   }
   if (kind == "host.confirmed") {
-    auto kept = get_strings_or_empty(b, "kept");
-    return Event{fmt::format("{} confirmed {}{}{}", host, spec.version, took(b), kept.empty() ? "" : "; edited by hand: " + join(kept, "; ")),
-                 kept.empty() ? Tone::good : Tone::warn};
+    return Event{fmt::format("{} confirmed {}{}{}", host, spec.version, took(b), and_yet(b)), and_yet(b).empty() ? Tone::good : Tone::warn};
   }
   if (kind == "host.failed") {
     auto step = get_string_or(b, "failed_step", "");
@@ -122,8 +127,8 @@ std::optional<Event> describe(const LedgerEntry& entry, const RolloutState& s) {
   if (kind == "host.returned" && rehearsal && !reason.empty())
     return Event{fmt::format("{} rehearsal: back on {}, but {}", host, release_word(b, "to"), reason), Tone::bad};
   if (kind == "host.returned" && rehearsal)
-    return Event{fmt::format("{} rehearsal: runs {} again, verified{}", host, release_word(b, "to"), took(b)), Tone::good};
-  if (kind == "host.returned") return Event{fmt::format("{} returned to {}", host, release_word(b, "to")), Tone::warn};
+    return Event{fmt::format("{} rehearsal: runs {} again, verified{}{}", host, release_word(b, "to"), took(b), and_yet(b)), and_yet(b).empty() ? Tone::good : Tone::warn};
+  if (kind == "host.returned") return Event{fmt::format("{} returned to {}{}", host, release_word(b, "to"), and_yet(b)), Tone::warn};
   if (kind == "host.stuck") return Event{fmt::format("{} needs a person{}", host, reason_after_colon(reason)), Tone::bad};
   if (kind == "rollout.rolling_back") return Event{"rolling back" + reason_after_colon(why), Tone::bad};
   if (kind == "rollout.paused") {

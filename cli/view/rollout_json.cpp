@@ -92,6 +92,7 @@ json::object rollout_json(const RolloutState& s, const Runner& runner, Exit exit
     one["to"] = to_json(plan.to);
     if (plan.unchanged) one["unchanged"] = true;
     if (!h.reason.empty()) one["reason"] = h.reason;
+    if (!h.drained.empty()) one["drained"] = h.drained;
     if (!h.op.empty()) one["op"] = h.op;
     hosts.push_back(std::move(one));
   }

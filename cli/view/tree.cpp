@@ -108,6 +108,7 @@ struct Painter {
       word += " (" + step->second + ")";
     line.add(word, tone_of(h.phase));
     if (!h.reason.empty() && h.phase != HostPhase::confirmed) line.add(": " + h.reason);
+    if (!h.drained.empty()) line.add("; not back in service: " + h.drained, Tone::warn);
     put(line);
   }
 

@@ -10,6 +10,7 @@
 
 #include "core/base/files.hpp"
 #include "manifests/host/activation.hpp"
+#include "manifests/host/drain.hpp"
 #include "manifests/host/halt.hpp"
 #include "manifests/host/history.hpp"
 #include "manifests/host/release_folder.hpp"
@@ -98,6 +99,7 @@ Observation observe(HostContext& host, const UnitRef& ref, Verify verify, bool p
   o.releases = releases_on_host(unit);
   if (const auto* last = history.newest()) o.last_op = state_of(*last, host);
   if (const auto* forward = history.newest_forward()) o.last_forward = state_of(*forward, host);
+  o.drained = !history.open() && is_drained(unit) && !drainer_is_alive(host, unit);
   o.epoch = history.epoch;
   o.holder = history.holder;
   o.ledger_id = history.ledger_id;

@@ -62,6 +62,7 @@ static void fields(auto& f, Of<Observation> auto& o) {
   f.maybe("journal_hash", o.journal_hash);
   f.maybe("process_ok", o.process_ok, false);
   f.maybe("process_detail", o.process_detail);
+  f.maybe("drained", o.drained, false);
   f.maybe("free_bytes", o.free_bytes, 0u);
   f.maybe("free_inodes", o.free_inodes, 0u);
   f.maybe("release_bytes", o.release_bytes, 0u);

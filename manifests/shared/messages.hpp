@@ -86,6 +86,7 @@ struct Observation {
   std::string journal_hash;             // of the last record
   bool process_ok = false;              // the running check and one round of health, when asked for
   std::string process_detail;
+  bool drained = false;                 // nothing is under way, and it was not put back in service since it was drained
   std::uint64_t free_bytes = 0, free_inodes = 0;
   std::uint64_t release_bytes = 0;      // what the releases on this host take, by the journal
   // Only when asked with "back": where a rollback would go from what runs now ("back_to" absent), or which release of the version

@@ -90,6 +90,7 @@ std::string sentence(const std::string& kind, const json::object& b, bool every)
   }
   if (kind == "rollback.ended") return fmt::format("rip cord: exit {}", get_int_or(b, "exit", 0));
   if (kind == "host.failed" || kind == "host.unhealthy") return fmt::format("{} failed{}", host, tail);
+  if (kind == "host.returned" && b.contains("drained")) return fmt::format("{} returned, and is not back in service: {}", host, get_string_or(b, "drained", ""));
   if (kind == "host.unreachable" || kind == "host.unknown") return fmt::format("{} {}{}", host, kind.substr(5), tail);
   if (kind == "host.stuck" && get_bool_or(b, "rehearsal", false)) return fmt::format("the way back does not work on {}{}", host, tail);
   if (kind == "host.stuck") return fmt::format("{} needs a person{}", host, tail);

@@ -56,6 +56,9 @@ void RolloutState::apply_host(std::string_view kind, const json::object& b, Wall
   const bool rehearsal = get_bool_or(b, "rehearsal", false);
   host.since_ms = time.ms;
   if (kind != "host.intent") {  // what was learned of it last
+    host.drained = rehearsal ? "" : get_string_or(b, "drained", "");  // a walk goes on, and ends with an undrain of its own
+    if (host.drained.empty()) drained.erase(i);
+    else drained.insert(i);
     if (get_bool_or(b, "trust", false)) distrusted.insert(i);
     else distrusted.erase(i);
   }
@@ -87,9 +90,6 @@ void RolloutState::apply_host(std::string_view kind, const json::object& b, Wall
   } else if (kind == "host.confirmed") {
     host.switched = true;
     host.reason.clear();
-    host.drained = get_string_or(b, "drained", "");
-    if (host.drained.empty()) drained.erase(i);
-    else drained.insert(i);
     host.forward_took = took;
     move(i, HostPhase::confirmed);
     stage.last_progress = time;
@@ -214,6 +214,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
       int i = index(name);
       if (i < 0) continue;
       auto& host = hosts_[static_cast<std::size_t>(i)];
+      drained.erase(i);  // what comes next ends with an undrain
       if (host.phase == HostPhase::unreachable && quarantined.contains(name)) {
         if (is_quarantined(name, time)) continue;
         quarantined.erase(name);

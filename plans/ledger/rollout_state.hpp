@@ -37,7 +37,7 @@ struct HostState {
   bool switched = false;      // may run, or have run, the new release
   bool failed_once = false;
   bool busy = false;          // a coroutine of this process is at it
-  std::string drained;        // runs the new release, and could not be undrained: why
+  std::string drained;        // it is where it was to be, and could not be undrained: why
   std::string reason;         // of failed, unreachable, unknown, stuck
   std::int64_t since_ms = 0;  // wall time of the last entry
   int attempts = 0;           // times an intent to go forward was written
@@ -98,7 +98,7 @@ class RolloutState {
   std::vector<OnceState> once;               // as spec().once
   std::string disproof;                      // a way back was walked and does not work: where, and why
   std::string halt_why;                      // "halted by ana on ops-1 since …"; only `resume` goes on
-  std::set<int> drained;                     // hosts with HostState::drained
+  std::set<int> drained;                     // hosts with HostState::drained, confirmed or returned
   int failures = 0;                          // hosts that failed, counted once each; never goes down
   std::set<int> distrusted;                  // hosts that last did not trust the seal, or were not trusted: the exit code is 9
   int unreachable = 0;

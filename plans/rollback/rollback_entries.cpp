@@ -45,6 +45,7 @@ json::object rollback_host(const HostRun& h) {
   json::object body{{"kind", "rollback.host"},  {"host", line.host}, {"before", release_text(line.before)},
                     {"after", release_text(line.after)}, {"result", std::string(to_text(line.result))}, {"detail", line.detail}};
   body["release"] = release_json(line.after);
+  if (!line.drained.empty()) body["drained"] = line.drained;
   if (!line.after && line.result == RollbackLine::Result::unreachable) body["after"] = "unknown";
   return body;
 }

@@ -97,6 +97,10 @@ RollbackLine plan_line(const HostLook& l, const std::string& undoes, const std::
     line.result = Result::returned;
     line.detail = "an earlier way back left it unwell";
   }
+  if (line.result == Result::unchanged && o.drained) {
+    line.result = Result::returned;
+    line.detail = "it was left out of service";
+  }
   return line;
 }
 
@@ -128,6 +132,7 @@ Exit rollback_exit(const std::vector<RollbackLine>& lines) {
   Exit exit = Exit::done;
   for (const auto& line : lines) {
     if (!line.selected && line.result != Result::failed) continue;
+    if (!line.drained.empty()) exit = worst(exit, Exit::mixed);
     if (line.trust) exit = worst(exit, Exit::integrity);
     if (line.result == Result::unreachable) exit = worst(exit, Exit::unreachable);
     if (line.result == Result::conflict || line.result == Result::failed || line.result == Result::missing) exit = worst(exit, Exit::mixed);

@@ -21,6 +21,7 @@ struct RollbackLine {                   // one host, for the table at the end
   std::string lacks;                    // "missing" | "damaged": the target must be brought or mended first
   bool selected = true;                 // false: outside --limit or --stage, only fenced
   bool trust = false;                   // its host key or seal was not believed
+  std::string drained;                  // it is there, and could not be put back in service: why
 };
 
 std::string_view to_text(RollbackLine::Result result);

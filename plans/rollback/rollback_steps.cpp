@@ -92,6 +92,7 @@ Task<> RollbackSteps::act(HostRun& h, const RollbackOrder& order) {
       if (!h.look.look) {
         h.line.result = Result::unreachable;
         h.line.detail = h.look.fault;
+        h.line.trust = h.look.fault_kind == LinkFault::trust;
         h.line.after.reset();
         co_return;
       }
@@ -166,6 +167,8 @@ Task<> RollbackSteps::go(HostRun& h, const RollbackOrder& order, std::int64_t ep
   bool there = reply.state.phase == OpPhase::confirmed;
   line.after = there || reply.switched ? line.target : line.before;
   if (!reply.kept.empty()) line.detail += (line.detail.empty() ? "edited by hand: " : "; edited by hand: ") + join(reply.kept, "; ");
+  if (there) line.drained = reply.state.detail;
+  if (!line.drained.empty()) line.detail += fmt::format("{}not back in service: {}", line.detail.empty() ? "" : "; ", line.drained);
   if (there) co_return;
   line.result = Result::failed;
   line.detail = fmt::format("{}{}", reply.failed_step.empty() ? "going back failed" : reply.failed_step + " failed",

@@ -77,10 +77,15 @@ struct Decider {
       if (lost || host(i).phase == HostPhase::stuck) owed.push_back(json::value(plan(i).name));
     }
     Exit code = mixed ? Exit::mixed : unknown ? Exit::unreachable : Exit::failed;
+    std::string why = state.rollback_why;
+    for (int i : state.drained) {  // where it belongs, and yet a person has to look
+      why += fmt::format("; {} is back and not in service: {}", plan(i).name, host(i).drained);
+      code = worst(code, Exit::mixed);
+    }
     if (!state.distrusted.empty()) code = worst(code, Exit::integrity);
     record("rollout.ended", {{"outcome", mixed || unknown ? "needs_person" : "rolled_back"},
                              {"exit", static_cast<int>(code)},
-                             {"why", state.rollback_why},
+                             {"why", why},
                              {"owed", std::move(owed)}});
   }
 
@@ -147,7 +152,8 @@ struct Decider {
     if (state.paused) return wait(Waiting::paused, state.pause_why.empty() ? "paused" : "paused: " + state.pause_why);
     // Tried once more after a person has said that it goes on; then it pauses again.
     for (int i : state.drained)
-      if (host(i).phase == HostPhase::confirmed && !host(i).busy) out.actions.push_back(Resolve{i});
+      if (!host(i).busy && (host(i).phase == HostPhase::confirmed || host(i).phase == HostPhase::returned))
+        out.actions.push_back(host(i).phase == HostPhase::confirmed ? NextAction(Resolve{i}) : NextAction(GoBack{i}));
     if (!state.drained.empty()) return wait(Waiting::work, "undraining");
     int lost = state.unreachable;
     if (lost > spec().max_unreachable)

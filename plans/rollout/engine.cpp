@@ -183,11 +183,12 @@ struct Engine::Impl {
         stop(result.why, "policy");
       } else {
         bool confirmed = result.entry.at("kind") == "host.confirmed";
-        auto drained = confirmed ? get_string_or(result.entry, "drained", "") : "";
+        auto drained = get_bool_or(result.entry, "rehearsal", false) ? "" : get_string_or(result.entry, "drained", "");
         co_await append(std::move(result.entry));
         if (!drained.empty() && !state->paused && !state->rolling_back) {
           json::object paused{{"kind", "rollout.paused"}, {"by", "policy"}};
-          paused["why"] = fmt::format("{} runs {} and is not back in service: {}; `resume` tries again", plan(host).name, state->spec().version, drained);
+          auto runs = confirmed ? state->spec().version : plan(host).from ? plan(host).from->version : std::string("nothing");
+          paused["why"] = fmt::format("{} runs {} and is not back in service: {}; `resume` tries again", plan(host).name, runs, drained);
           co_await append(std::move(paused));
         }
         if (result.halted && !state->halted) {

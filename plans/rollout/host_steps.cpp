@@ -224,7 +224,11 @@ Task<StepResult> go_back_step(StepContext c) {
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
   if (link) co_return unknown(c, *link);
   if (!why.empty()) co_return unknown(c, "could not be asked to go back: " + why);
-  if (!refusal && back.reply.state.phase == OpPhase::confirmed) co_return returned(c, back.reply.step_ms);
+  if (!refusal && back.reply.state.phase == OpPhase::confirmed) {
+    StepResult r = returned(c, back.reply.step_ms, back.reply.state.detail);
+    if (!back.reply.kept.empty()) r.entry["kept"] = to_json_array(back.reply.kept);
+    co_return r;
+  }
   if (refusal) {
     StepResult r = stuck(c, refusal->message());
     r.entry["code"] = refusal->code();

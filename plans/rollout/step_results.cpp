@@ -108,9 +108,10 @@ StepResult confirmed(const StepContext& c, const StepTimes& step_ms, const std::
   return r;
 }
 
-StepResult returned(const StepContext& c, const StepTimes& step_ms) {
+StepResult returned(const StepContext& c, const StepTimes& step_ms, const std::string& trouble) {
   StepResult r{.entry = host_entry(c, "host.returned")};
   r.entry["to"] = c.plan.from ? c.plan.from->folder() : "nothing";
+  if (!trouble.empty()) r.entry["drained"] = trouble;
   r.entry["step_ms"] = steps_json(step_ms);
   return r;
 }
@@ -132,7 +133,7 @@ void note_link(StepResult& r, const LinkError& e) {
 
 StepResult from_terminal(const StepContext& c, const OpState& state, const StepTimes& step_ms) {
   auto because = state.detail.empty() ? std::string() : ": " + state.detail;
-  if (!state.forward && state.phase == OpPhase::confirmed && state.to != c.plan.to) return returned(c, step_ms);
+  if (!state.forward && state.phase == OpPhase::confirmed && state.to != c.plan.to) return returned(c, step_ms, state.detail);
   switch (state.phase) {
     case OpPhase::confirmed: return confirmed(c, step_ms, state.detail);
     case OpPhase::reverted: return failed(c, "confirm", "the host went back by itself" + because, false);

@@ -35,7 +35,8 @@ StepResult failed(const StepContext& c, std::string_view step, std::string_view 
 StepResult failed(const StepContext& c, const ActivateReply& reply);
 // `trouble`: what could not be cleaned up behind it, so that it runs the new release and is still drained.
 StepResult confirmed(const StepContext& c, const StepTimes& step_ms, const std::string& trouble);
-StepResult returned(const StepContext& c, const StepTimes& step_ms);
+// `trouble` as above: back on its old release, and still drained.
+StepResult returned(const StepContext& c, const StepTimes& step_ms, const std::string& trouble);
 StepResult stuck(const StepContext& c, std::string_view reason);
 StepResult unknown(const StepContext& c, std::string_view why);
 StepResult unknown(const StepContext& c, const LinkError& why, std::string_view when = "");  // `when`: "before going back: "

@@ -107,6 +107,33 @@ TEST_CASE("the cord from a machine that knows nothing: broken ways back are put 
   CHECK(get_string(get_object(fenced, "intended"), "version") == "1.0");
 }
 
+TEST_CASE("a host that goes back and stays out of service: the cord says so and is not 0, and once it can be undrained pulling again does it", "[cord][drained]") {
+  FleetRun fleet({.hosts = 2});
+  WebUnit unit;
+  unit.yaml = "actions: {drain: {run: [/usr/bin/test, -e, /]}, undrain: {run: [/usr/bin/test, -e, /srv/door]}}\n";
+  for (int i = 1; i <= 2; ++i) write_file_durable(fleet.hosts.seen(i, "/srv/door"), "", 0600);
+  for (auto version : {"1.0", "1.1"}) {
+    unit.version = version;
+    fleet.write_unit(version, unit);
+    auto applied = fleet.ripcord({"apply", std::string(version) + "/", "-y", "-q"});
+    INFO(applied.output);
+    REQUIRE(applied.exit == 0);
+  }
+  REQUIRE(std::filesystem::remove(fleet.hosts.seen(2, "/srv/door")));
+  auto pulled = fleet.ripcord({"rollback", "web", "-y"});
+  INFO(pulled.output);
+  CHECK(pulled.exit == 5);
+  CHECK(fleet.all_run("1.0"));
+  CHECK(says(pulled, "not back in service: undrain of web@1.0"));
+  CHECK(says(pulled, "1 host not back in service: look why undrain fails, and `ripcord rollback web` tries it again"));
+  CHECK(fleet.ripcord({"rollback", "web", "-y"}).exit == 5);
+  write_file_durable(fleet.hosts.seen(2, "/srv/door"), "", 0600);
+  auto again = fleet.ripcord({"rollback", "web", "-y"});
+  INFO(again.output);
+  CHECK(again.exit == 0);
+  CHECK_FALSE(exists(fleet.hosts.seen(2, "/var/lib/ripcord/units/web/drained")));
+}
+
 TEST_CASE("a way back that nobody can give is said before anything is touched; without those hosts it goes on; the store has it", "[cord]") {
   FleetRun fleet({.hosts = 3});
   deploy_two(fleet);

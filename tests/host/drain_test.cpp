@@ -1,4 +1,5 @@
 // A host that was taken out of its balancer comes back into it on every way out, or says that it did not.
+#include "manifests/host/observe.hpp"
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/catch.hpp"
 
@@ -77,8 +78,14 @@ TEST_CASE("an operation that is not armed says that the host is still drained, e
     CHECK(reply.state.detail.find("undrain of storefront@2.0") == 0);
     CHECK(exists(h.unit().state + "/drained"));
   }
+  UnitRef ref{"storefront", h.unit().root};
+  auto seen = [&] { return observe(h.host, ref, Verify::none, false, std::nullopt).drained; };
+  CHECK_FALSE(seen());  // whoever drained it is still there, and may be about to undrain it
+  put(h.unit().state + "/drained", R"({"op":"op-on","boot":"another","pid":1,"start":1})");
+  CHECK(seen());
   put(door, "");
   auto reply = activate(h.host, onward);
+  CHECK_FALSE(seen());
   CHECK(reply.state.phase == OpPhase::confirmed);
   CHECK(reply.state.detail.empty());
   CHECK(h.nothing_left());

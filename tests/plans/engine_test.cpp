@@ -247,6 +247,38 @@ TEST_CASE("a host that cannot be undrained pauses the rollout before another is 
   w.check_honest();
 }
 
+TEST_CASE("a host that goes back and cannot be undrained is named, in the ledger and at the end, which is not 3", "[drained]") {
+  World w(12);
+  w.spec.unproven = {"1.0"};
+  w.hosts->host("web-001").faults.undrain_back_fails = 1;
+  w.hosts->host("web-003").faults.unhealthy = true;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::mixed);
+  CHECK(w.running("1.0") == 12);
+  CHECK(w.state().ending == Ending::rolled_back);
+  CHECK(w.state().hosts()[0].drained == "undrain: the balancer says no");
+  CHECK(get_string(w.memory.entries.back().body, "why").ends_with("; web-001 is back and not in service: undrain: the balancer says no"));
+  w.check_honest();
+}
+
+TEST_CASE("a host that fails alone and cannot be undrained pauses the rollout before another is drained; resume tries it again", "[drained]") {
+  World w(12);
+  w.spec.unproven = {"1.0"};
+  w.spec.max_failures = 3;
+  w.hosts->host("web-003").faults.undrain_back_fails = 2;
+  w.hosts->host("web-003").faults.unhealthy = true;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::waiting);
+  CHECK(w.state().pause_why == "web-003 runs 1.0 and is not back in service: undrain: the balancer says no; `resume` tries again");
+  const int before = w.running("2.0");
+  CHECK(w.run(true).exit == Exit::waiting);
+  CHECK(w.running("2.0") == before);
+  CHECK(w.run(true).exit == Exit::unreachable);  // it is owed
+  CHECK(w.running("2.0") == 11);
+  CHECK_FALSE(w.hosts->host("web-003").drained);
+  w.check_honest();
+}
+
 TEST_CASE("a host without space fails without having been touched") {
   World w(12);
   w.hosts->host("web-001").faults.stage_refuses = true;

@@ -320,6 +320,25 @@ TEST_CASE("with a limit only those are switched, and all are fenced; an unreacha
   for (const auto& name : {"h01", "h03", "h04"}) CHECK(w.hosts->host(name).epoch == 5);
 }
 
+TEST_CASE("a host that is back and still drained is said, is no 0, and pulling again puts it back in service", "[cord][drained]") {
+  World w(3);
+  w.hosts->host("h02").faults.undrain_back_fails = 1;
+  LedgerNearby none(w.loop, w.clock, {}, "web", "ann", "desk");
+  auto result = w.pull(none);
+  REQUIRE(result);
+  CHECK(result->exit == Exit::mixed);
+  CHECK(w.running(kOne) == 3);
+  for (const auto& line : result->lines) {
+    CHECK(line.result == Result::returned);
+    CHECK(line.detail == (line.host == "h02" ? "not back in service: undrain: the balancer says no" : ""));
+  }
+  result = w.pull(none);
+  REQUIRE(result);
+  CHECK(result->exit == Exit::done);
+  for (const auto& line : result->lines) CHECK(line.result == (line.host == "h02" ? Result::returned : Result::unchanged));
+  CHECK_FALSE(w.hosts->host("h02").drained);
+}
+
 TEST_CASE("a host that is on its old release and does not run well there is no host that returned", "[cord]") {
   World w(3);
   w.hosts->host("h02").faults.way_back_broken = true;

@@ -31,6 +31,7 @@ class SimPort : public HostPort {
     o.running = h_.running;
     o.tree_state = h_.running ? "verified" : "unverified";
     o.process_ok = h_.running.has_value();
+    o.drained = h_.drained;
     o.epoch = h_.epoch;
     o.holder = h_.holder;
     o.journal_seq = h_.journal;
@@ -75,6 +76,7 @@ class SimPort : public HostPort {
     if (auto known = h_.ops.find(a.op); known != h_.ops.end()) {  // asked twice: never done twice
       r.state = known->second;
       r.healthy = r.state.phase == OpPhase::confirmed;
+      if (!r.state.forward) note_drained_back(r.state);
       co_return r;
     }
     if (a.forward && h_.halted) throw HostRefusal({"halted", "this host is " + h_.halted->text(), ""});
@@ -130,6 +132,7 @@ class SimPort : public HostPort {
     r.state = h_.ops.at(a.op);
     r.switched = moves;
     if (onward) note_drained(r.state);
+    else if (!a.forward) note_drained_back(r.state);
     r.healthy = !(a.forward ? h_.faults.unhealthy : h_.faults.way_back_broken) && r.state.phase != OpPhase::reverting;
     if (!r.healthy && r.state.phase != OpPhase::reverting) r.failed_step = "health", r.output = "500", r.log_tail = "boom";
     co_return r;
@@ -244,6 +247,11 @@ class SimPort : public HostPort {
 
   void note_drained(OpState& said) {
     if (h_.faults.undrain_fails > 0 && said.phase == OpPhase::confirmed) --h_.faults.undrain_fails, said.detail = "undrain: the balancer says no";
+  }
+
+  void note_drained_back(OpState& said) {
+    h_.drained = h_.faults.undrain_back_fails > 0 && said.phase == OpPhase::confirmed;
+    if (h_.drained) --h_.faults.undrain_back_fails, said.detail = "undrain: the balancer says no";
   }
 
   // What a session that may write does when it begins.

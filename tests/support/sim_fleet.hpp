@@ -30,6 +30,7 @@ struct SimFaults {
   bool cord_in_step = false;        // somebody's rip cord begins to take it back right behind the switch, and has done so 3 s later (once)
   bool lapses_at_confirm = false;   // its dead-man switch fires as the confirm arrives: it is going back for 3 s more (once)
   int undrain_fails = 0;            // so many times, behind the confirmation
+  int undrain_back_fails = 0;       // so many times, on its old release again
   int latency_ms = 3;
   int dies_at_request = -1;         // from this request on (0: the first) nobody reaches it any more; it may be between the change and the answer
   int key_changes_at = -1;          // from this request on it shows another host key than the known one
@@ -64,6 +65,7 @@ struct SimHost {
   bool cut = false;                     // dies_after_switch or dies_at_request came true
   bool dark = false;                    // without power
   bool lied = false;                    // a lie was told
+  bool drained = false;                 // and not put back in service
   int requests = 0, key_asks = 0, boots = 0;
   std::int64_t boots_at_us = 0;
   int open = 0;                         // operations that are neither confirmed nor ended
