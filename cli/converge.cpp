@@ -13,6 +13,7 @@
 #include "cli/debts.hpp"
 #include "cli/halted.hpp"
 #include "cli/ledger_check.hpp"
+#include "cli/limit.hpp"
 #include "cli/look.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/target.hpp"
@@ -61,12 +62,15 @@ class Converge : public Command {
       throw Error(fmt::format("unit '{}' was never rolled out by this ledger{}", escape_terminal(*unit_), near ? fmt::format(", did you mean '{}'?", *near) : ""), {}, Exit::refused);
     }
     for (const auto& word : words_) {
-      auto selector = Selector::parse(word);
+      auto selector = parse_limit(c.fleet(), word);
       if (c.fleet().select(selector).empty())
-        throw Error(fmt::format("'{}' matches no host of fleet '{}'", escape_terminal(word), c.fleet().name), "nothing was changed", Exit::refused);
-      if (auto q = book.quarantines.find(word); q != book.quarantines.end())
-        throw Error(fmt::format("host '{}' is {}", word, q->second.text()), fmt::format("nothing was changed; `{}` ends it", c.command("quarantine " + word + " --lift")), Exit::refused);
-      if (c.fleet().find(word)) named_.insert(word);
+        throw Error(fmt::format("'{}' matches no host of fleet '{}'", escape_terminal(word), c.fleet().name),
+                    "nothing was changed; " + no_match_hint(c.fleet(), word), Exit::refused);
+      for (const auto& name : listed_hosts(c.fleet(), word)) {
+        if (auto q = book.quarantines.find(name); q != book.quarantines.end())
+          throw Error(fmt::format("host '{}' is {}", name, q->second.text()), fmt::format("nothing was changed; `{}` ends it", c.command("quarantine " + name + " --lift")), Exit::refused);
+        named_.insert(name);
+      }
       selectors_.push_back(std::move(selector));
     }
   }
@@ -108,7 +112,7 @@ class Converge : public Command {
     if (!dry_run_) refuse_open_rollouts(c, unit, chosen);
     const auto seen = c.ledger().store().size();
     UnitRef ref{unit, stable.root};
-    auto looks = c.wait(look_at(c.loop(), c.ports(), chosen, ref, Verify::quick, true, kLookWidth));
+    auto looks = look_aloud(c, chosen, ref, Verify::quick, true);
     auto lines = plan_convergence(looks, {unit, &book, named_, c.ledger().id()});
     Exit exit = tell(c, book, unit, stable, lines);
     auto lost = lost_commits(c, looks, unit);

@@ -9,6 +9,7 @@
 #include "cli/debts.hpp"
 #include "cli/halted.hpp"
 #include "cli/ledger_check.hpp"
+#include "cli/limit.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/target.hpp"
 #include "core/net/ledger_address.hpp"
@@ -65,15 +66,15 @@ class Drill : public Command {
     auto hosts = hosts_of_unit(c, newest);
     refuse_open_rollouts(c, name, hosts);
     if (limit_) {
-      auto selector = Selector::parse(*limit_);
+      auto selector = parse_limit(c.fleet(), *limit_);
       std::erase_if(hosts, [&](const Host* h) { return !selector.matches(h->labels); });
-      if (hosts.empty()) throw Error(fmt::format("--limit '{}' matches no host of {}", escape_terminal(*limit_), name), {}, Exit::refused);
+      if (hosts.empty()) throw Error(fmt::format("--limit '{}' matches no host of {}", escape_terminal(*limit_), name), no_match_hint(c.fleet(), *limit_), Exit::refused);
     }
     auto roll = without_quarantined(c, debts_of(c), hosts);
     hosts = roll.hosts;
     for (const auto& left : roll.quarantined) c.out().warn(fmt::format("not drilled: {}: {}", left.host, left.why));
     UnitRef ref{name, newest.root};
-    auto looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
+    auto looks = look_aloud(c, hosts, ref, Verify::quick, true);
     if (auto lost = lost_commits(c, looks, name); !lost.empty()) throw Error(lost[0].what, "nothing was changed", lost[0].exit);
     auto choice = choose_drill(looks, count, per_, all_proofs(c.entries(), name));
     for (const auto& skipped : choice.skipped) c.out().warn("not drilled: " + skipped);

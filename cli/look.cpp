@@ -4,16 +4,16 @@
 
 #include <algorithm>
 
+#include "cli/limit.hpp"
 #include "plans/hosts/release_on_hand.hpp"
 
 namespace ripcord::cli {
 
 std::vector<const Host*> limited(Context& c, const std::optional<std::string>& limit) {
-  auto selector = Selector::parse(limit.value_or("all"));
-  auto hosts = c.fleet().select(selector);
+  auto hosts = c.fleet().select(parse_limit(c.fleet(), limit.value_or("all")));
   if (hosts.empty())
-    throw Error(fmt::format("--limit '{}' matches no host of fleet '{}'", escape_terminal(limit.value_or("all")), c.fleet().name), {},
-                Exit::refused);
+    throw Error(fmt::format("--limit '{}' matches no host of fleet '{}'", escape_terminal(limit.value_or("all")), c.fleet().name),
+                no_match_hint(c.fleet(), limit.value_or("all")), Exit::refused);
   return hosts;
 }
 
@@ -26,7 +26,7 @@ UnitRef unit_ref(Context& c, const std::string& unit) {
 }
 
 std::vector<HostLook> look_for_unit(Context& c, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process) {
-  return c.wait(look_at(c.loop(), c.ports(), std::move(hosts), unit_ref(c, unit), verify, process, kLookWidth));
+  return look_aloud(c, std::move(hosts), unit_ref(c, unit), verify, process);
 }
 
 bool knows_unit(Context& c, const std::string& unit) {

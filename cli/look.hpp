@@ -16,6 +16,8 @@ inline constexpr std::size_t kLookWidth = 64;  // hosts being looked at, at once
 
 // Where a unit lives, as far as a release of it is known here.
 UnitRef unit_ref(Context& context, const std::string& unit);
+// As look_at. Who has not answered after a while is named, so that nobody wonders what the command waits for.
+std::vector<HostLook> look_aloud(Context& context, std::vector<const Host*> hosts, UnitRef unit, Verify verify, bool process);
 // Looks at hosts for one unit ("" : none, only to say hello).
 std::vector<HostLook> look_for_unit(Context& context, std::vector<const Host*> hosts, const std::string& unit, Verify verify, bool process);
 

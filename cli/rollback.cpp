@@ -8,6 +8,7 @@
 
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
+#include "cli/limit.hpp"
 #include "cli/look.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
@@ -37,7 +38,7 @@ class Rollback : public Command {
   Exit run(Context& c) override {
     auto unit = find_unit(c);
     options_.who = c.who();
-    if (limit_) options_.limit = limit_of_hosts();
+    if (limit_) options_.limit = limit_of_hosts(c.fleet());
     LedgerNearby ledger(c.loop(), c.clock(), c.ledger_opener(options_.ledger_patience), unit_, c.who(), c.machine());
     if (stage_) options_.only = hosts_of_stage(c, ledger);
     if (!at_once_) keep_to_plan(c);
@@ -92,10 +93,11 @@ class Rollback : public Command {
   }
 
   // A typo here would fence every host, move none, and look like success.
-  Selector limit_of_hosts() const {
-    auto limit = Selector::parse(*limit_);
+  Selector limit_of_hosts(const Fleet& fleet) const {
+    auto limit = parse_limit(fleet, *limit_);
     if (std::none_of(hosts_.begin(), hosts_.end(), [&](const Host* h) { return limit.matches(h->labels); }))
-      throw Error(fmt::format("--limit '{}' matches no host of unit '{}'", escape_terminal(*limit_), unit_), "nothing was touched", Exit::refused);
+      throw Error(fmt::format("--limit '{}' matches no host of unit '{}'", escape_terminal(*limit_), unit_),
+                  "nothing was touched; " + no_match_hint(fleet, *limit_), Exit::refused);
     return limit;
   }
 

@@ -9,6 +9,7 @@
 #include "cli/args.hpp"
 #include "cli/debts.hpp"
 #include "cli/ledger_check.hpp"
+#include "cli/limit.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
@@ -233,15 +234,15 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
   preflight.left_out = roll.quarantined;
   if (options.limit) {
-    preflight.limit = Selector::parse(*options.limit);
+    preflight.limit = parse_limit(c.fleet(), *options.limit);
     refuse_quarantined(c, *preflight.limit, roll);
     if (std::none_of(hosts.begin(), hosts.end(), [&](const Host* h) { return preflight.limit->matches(h->labels); }))
       throw Error(fmt::format("--limit '{}' matches none of the {} hosts of {}", escape_terminal(*options.limit), hosts.size(), unit.unit),
-                  {}, Exit::refused);
+                  no_match_hint(c.fleet(), *options.limit), Exit::refused);
   }
   p.seen = preflight.ledger_id->empty() ? 0 : c.ledger().store().size();
   UnitRef ref{unit.unit, unit.root};
-  p.looks = c.wait(look_at(c.loop(), c.ports(), hosts, ref, Verify::quick, true, kLookWidth));
+  p.looks = look_aloud(c, hosts, ref, Verify::quick, true);
   look_at_contract(c, store, options, p, preflight.contract);
   if (plan.completed_elsewhere) require_completed_elsewhere(c, *plan.completed_elsewhere, p.release);
   p.preflight = make_preflight(c.fleet(), plan, p.release, store, p.looks, preflight, c.now());

@@ -20,7 +20,7 @@ class PlainView : public View {
   }
 
   void on_waiting(const Decision& d) override {
-    if (d.waiting == Waiting::window || d.waiting == Waiting::approval) line(clock_.wall(), {"waiting: " + d.why, Tone::warn});
+    if (d.waiting == Waiting::window || d.waiting == Waiting::approval || d.silence) line(clock_.wall(), {"waiting: " + d.why, Tone::warn});
   }
 
   void finish(const RolloutState& state, const Runner& runner, Exit, WallTime now) override {

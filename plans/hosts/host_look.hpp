@@ -1,6 +1,7 @@
 // What a host says of itself when it is asked, or why it said nothing: the facts that every decision about it starts from.
 #pragma once
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,8 @@ struct HostLook {
   LinkFault fault_kind = LinkFault::unreachable;
 };
 
-// Looks at hosts, at most `width` at once. Order as given. Never throws for a host.
+// Looks at hosts, at most `width` at once. Order as given. Never throws for a host. `unanswered`: kept up to date meanwhile, by name.
 Task<std::vector<HostLook>> look_at(Loop& loop, HostPorts& ports, std::vector<const Host*> hosts, UnitRef unit, Verify verify,
-                                    bool check_process, std::size_t width);
+                                    bool check_process, std::size_t width, std::set<std::string>* unanswered = nullptr);
 
 }  // namespace ripcord

@@ -36,6 +36,7 @@ RolloutState::RolloutState(RolloutSpec spec) : spec_(std::move(spec)), hosts_(sp
   for (int i = 0; i < static_cast<int>(spec_.hosts.size()); ++i) {
     const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
     by_name_[plan.name] = i;
+    if (plan.away) away_.push_back(i);
     auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
     auto& host = hosts_[static_cast<std::size_t>(i)];
     host.phase = plan.unchanged || !spec_.drill.empty() ? HostPhase::confirmed : HostPhase::waiting;  // a drill begins where it ends

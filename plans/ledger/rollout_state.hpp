@@ -84,6 +84,7 @@ class RolloutState {
   const RolloutSpec& spec() const { return spec_; }
   const std::vector<HostState>& hosts() const { return hosts_; }
   const std::vector<StageState>& stages() const { return stages_; }
+  const std::vector<int>& away() const { return away_; }  // hosts that did not answer when it was planned
   int current_stage() const;                 // first that has not passed; stages().size() when all have
   int index(const std::string& host) const;  // -1: not of this rollout
   // By the manifest that is replaced; without those that need no proof.
@@ -125,6 +126,7 @@ class RolloutState {
   RolloutSpec spec_;
   std::vector<HostState> hosts_;
   std::vector<StageState> stages_;
+  std::vector<int> away_;
   std::unordered_map<std::string, int> by_name_;
   std::map<Digest, PairState> pairs_;
 };

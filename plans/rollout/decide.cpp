@@ -183,7 +183,8 @@ struct Decider {
   // Hosts of the stage that are silent: the others do not wait for them, unless they would be too many if none of them came back.
   int passed_over(int now) const {
     int silent = 0;
-    for (int i : in.silent) silent += plan(i).stage == now && host(i).phase == HostPhase::waiting;
+    for (int i : in.silent) silent += plan(i).stage == now && host(i).phase == HostPhase::waiting && !plan(i).away;
+    for (int i : state.away()) silent += plan(i).stage == now && host(i).phase == HostPhase::waiting;  // preflight has waited for it
     return state.unreachable + silent <= spec().max_unreachable ? silent : 0;
   }
 
@@ -227,7 +228,11 @@ struct Decider {
       if (in_flight++ >= in.max_staging) break;
       out.actions.push_back(StageRelease{i});
     }
-    wait(Waiting::work, fmt::format("staging in {}", stage_spec(now).name));
+    std::vector<std::string> silent;
+    for (int i : in.silent)
+      if (plan(i).stage == now && host(i).phase == HostPhase::waiting) silent.push_back(plan(i).name);
+    out.silence = !silent.empty();
+    wait(Waiting::work, fmt::format("staging in {}{}", stage_spec(now).name, silent.empty() ? "" : "; no answer yet from " + join(silent, ", ")));
   }
 
   void activate(int now) {

@@ -29,6 +29,7 @@ struct Decision {
   std::vector<NextAction> actions;
   std::optional<WallTime> wake;     // look again then, if nothing happens before
   Waiting waiting = Waiting::nothing;
+  bool silence = false;             // hosts that say nothing are what is waited for: worth a line of its own
   std::string why;                  // for people: "baking until 12:30", "outside the window mon-fri 09:00-16:00 …"
 };
 

@@ -60,6 +60,9 @@ TEST_CASE("a host that was down is owed, comes back, and is caught up from a mac
   CHECK(fleet.ripcord({"converge", "-y"}).exit == 64);
   CHECK(fleet.ripcord({"converge", "-m", "back"}).exit == 8);
   CHECK(says(fleet.done({"converge", "n-009", "-y", "-m", "x"}, 8), "'n-009' matches no host"));
+  for (auto words : std::vector<std::vector<std::string>>{{"converge", "n-001,n-009", "-y", "-m", "x"}, {"rollback", "app", "--limit", "n-001,n-009", "-y"},
+                                                          {"plan", "app@1.1", "--limit", "n-001,n-009"}, {"drift", "--limit", "n-001,n-009"}})
+    CHECK(says(fleet.done(words, 8), "no host and no label is called 'n-009', did you mean 'n-00"));
   auto other = fleet.second_machine();
   CHECK(says(fleet.done({"converge", "--dry-run"}, 0, other), "n-003  1.0   1.1  it missed r-"));
   CHECK(fleet.version("n-003") == "1.0");
@@ -96,7 +99,7 @@ TEST_CASE("hosts that joined or were installed again get the release and what it
     CHECK(fleet.holds(name, "1.0"));
   }
   CHECK(fs::is_directory(fs::symlink_status(fleet.host("n-005") + "/srv/app/current")));
-  CHECK(says(fleet.done({"hosts", "--limit", "host in (n-001, n-002, n-003, n-004)"}), "app: 4 of 4 hosts can go back now, to 1.0"));
+  CHECK(says(fleet.done({"hosts", "--limit", "n-001,n-002,n-003,n-004"}), "app: 4 of 4 hosts can go back now, to 1.0"));
   fs::remove_all(fleet.host("n-005") + "/srv");
   fleet.done({"hosts", "retire", "n-005", "-m", "not ours"});
   fleet.write_fleet({"n-001", "n-002", "n-003", "n-004"});

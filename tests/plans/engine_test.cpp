@@ -549,6 +549,21 @@ TEST_CASE("a host that says nothing while its stage is staged does not hold up t
     INFO("the others were through at " << last.ms - kNoon.ms << " ms, the silent one was staged at " << staged.ms - kNoon.ms);
     CHECK((last < staged) == spared);
     CHECK((last - kNoon < Millis(10000)) == spared);
+    CHECK(life.waited == std::vector<std::string>{"staging in stage-0; no answer yet from web-004"});
     w.check_honest();
   }
+}
+
+TEST_CASE("a host that did not answer when it was planned holds up nobody a second time") {
+  World w(9, 1);
+  w.spec.stages[0].bake = Millis(0);
+  w.spec.max_unreachable = 1;
+  w.spec.hosts[3].away = true;
+  w.hosts->host("web-004").faults.latency_ms = 9000;
+  auto life = w.run(false);
+  CHECK(life.exit == Exit::done);
+  for (const auto& e : w.memory.entries)
+    if (get_string(e.body, "kind") == "host.confirmed" && get_string(e.body, "host") != "web-004")
+      CHECK(parse_utc(get_string(e.body, "time")) - kNoon < Millis(2000));
+  w.check_honest();
 }

@@ -20,7 +20,10 @@ struct NoPacks : PackSource {
 };
 
 struct Recorder : RolloutObserver {
-  std::vector<std::string> kinds;
+  std::vector<std::string> kinds, waited;
+  void on_waiting(const Decision& d) override {
+    if (d.silence) waited.push_back(d.why);
+  }
   void on_entry(const LedgerEntry& entry, const RolloutState&) override { kinds.push_back(std::string(entry.body.at("kind").as_string())); }
 };
 
@@ -79,7 +82,7 @@ struct World {
     std::optional<Exit> exit;
     std::string error;
     bool killed = false;
-    std::vector<std::string> kinds;
+    std::vector<std::string> kinds, waited;  // waited: for hosts that say nothing
   };
   Life run(bool resume, int kill_after_appends = -1, std::function<void(Engine&)> during = {}, bool no_wait = false) {
     Life life;
@@ -132,6 +135,7 @@ struct World {
       clock.drop_timers();
       abandon_waiters();
       life.kinds = recorder.kinds;
+      life.waited = recorder.waited;
       memory.on_append = {};
     }
     return life;
