@@ -39,9 +39,8 @@ std::vector<std::string> set_aside(Context& c, const std::vector<DamagedRelease>
     }
     json::object o{{"kind", "drift.set_aside"}, {"unit", job.unit.unit}, {"host", job.host}, {"release", job.release.folder()}};
     if (!job.kept.empty()) {
-      auto where = (job.unit.root == "/" ? "" : job.unit.root) + "/" + job.unit.unit + "/releases/" + job.kept;
-      o["kept"] = where;
-      c.out().note(fmt::format("{}: release {} is whole again; what was there is kept in {}", job.host, job.release.folder(), where));
+      o["kept"] = job.kept;
+      c.out().note(fmt::format("{}: release {} is whole again; what was there is kept in {}", job.host, job.release.folder(), job.kept));
     }
     entries.push_back(std::move(o));
   }

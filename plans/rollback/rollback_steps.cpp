@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "plans/hosts/kept_tree.hpp"
+
 namespace ripcord {
 namespace {
 
@@ -106,14 +108,19 @@ Task<RollbackSteps::Answer> RollbackSteps::ask(HostRun& h, const RollbackOrder& 
   Answer a;
   auto& line = h.line;
   try {
-    bool moves = line.result == Result::returned && !h.arrived;
+    bool moves = line.result == Result::returned && !h.arrived, mended = false;
     if (moves && !line.lacks.empty()) {
       auto manifest = h.manifest ? *h.manifest : line.target->manifest;
       line.target = co_await supplier_.send(line.host, line.target, manifest, h.look.host->labels);
       line.detail = line.lacks == "missing" ? "the release was brought to it" : "the release was damaged, and mended";
+      mended = line.lacks == "damaged";
       line.lacks.clear();
     }
     if (moves) co_await go(h, order, epoch);
+    if (mended) {  // behind the switch, which does not wait for it
+      UnitRef unit = order.unit;
+      line.detail += co_await kept_tree_words(ports_.port(line.host), std::move(unit), h.look.look->unit.journal_seq);
+    }
     else a.again = co_await fence(h, order, epoch);
     a.done = !a.again;
   } catch (const LinkError& e) {

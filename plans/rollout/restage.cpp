@@ -2,18 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "plans/hosts/kept_tree.hpp"
+
 namespace ripcord {
 namespace {
-
-// The newest STAGED record names the folder that it replaced.
-std::string kept_folder(const json::object& reply) {
-  std::string kept;
-  for (const auto& line : get_strings(reply, "records")) {
-    auto record = parse_json_object(line, "a journal record");
-    if (get_string_or(record, "kind", "") == "STAGED") kept = get_string_or(record, "replaced", "");
-  }
-  return kept;
-}
 
 Task<> put_right(HostPort& port, PackSource& packs, RestageJob& job) {
   UnitRef ref = job.unit;
@@ -31,9 +23,8 @@ Task<> put_right(HostPort& port, PackSource& packs, RestageJob& job) {
   UnitRef unit = job.unit;
   reply = co_await port.stage_pack(std::move(unit), std::move(pack));
   if (!(reply.release == job.release)) job.failed = "the host completed another release than the one that was damaged";
-  json::object request{{"do", "journal"}, {"unit", job.unit.unit}, {"root", job.unit.root}, {"after", before.unit.journal_seq}};
-  json::object records = co_await port.ask(std::move(request), Millis(60000));
-  job.kept = kept_folder(records);
+  UnitRef where = job.unit;
+  job.kept = co_await kept_tree(port, std::move(where), before.unit.journal_seq);
 }
 
 Task<> one(HostPorts& ports, PackSource& packs, RestageJob& job, Slots& slots) {

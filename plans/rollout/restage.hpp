@@ -15,7 +15,7 @@ struct RestageJob {
   const ReleaseOnHand* on_hand = nullptr;
   Labels labels;
   // What came of it:
-  std::string kept;                // folder of the evidence, below the unit's releases; "" when nothing was replaced
+  std::string kept;                // folder of the evidence on the host; "" when nothing was replaced
   std::string failed;              // why not; "" when the release is whole now
 };
 

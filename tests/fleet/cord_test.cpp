@@ -79,7 +79,11 @@ TEST_CASE("the cord from a machine that knows nothing: broken ways back are put 
   CHECK(pulled.output.find("4 hosts returned (undoes rollout r-") != pulled.output.npos);
   CHECK(pulled.output.find("going on without the ledger, what was done is noted in ") != pulled.output.npos);
   CHECK(pulled.output.find("the release was brought to it") != pulled.output.npos);
-  CHECK(pulled.output.find("the release was damaged, and mended") != pulled.output.npos);
+  const std::string mended = "the release was damaged, and mended; what was there is kept in /srv/web/releases/.damaged-1.0-";
+  const auto said = pulled.output.find(mended);
+  REQUIRE(said != pulled.output.npos);
+  const auto where = pulled.output.find("/srv/", said);
+  CHECK(read_file(fleet.hosts.seen(2, pulled.output.substr(where, pulled.output.find_first_of(" \n", where) - where)) + "/only") == "of 1.0\nand an edit");
   for (int i : {1, 2, 3, 5}) {
     CHECK(fleet.runs(i, "1.0"));
     CHECK(read_file(old_release(fleet, i) + "/only") == "of 1.0\n");
@@ -251,6 +255,8 @@ TEST_CASE("a failed rollout's own way back is mended as well when it was damaged
   auto aborted = fleet.ripcord({"abort", "web"});
   INFO(aborted.output);
   CHECK(aborted.exit == 3);
+  CHECK(says(aborted, "h2 returned to 1.0; edited by hand: release 1.0-"));
+  CHECK(says(aborted, ", kept in /srv/web/releases/.damaged-1.0-"));
   CHECK(fleet.all_run("1.0"));
   CHECK(read_file(old_release(fleet, 2) + "/only") == "of 1.0\n");
 }
