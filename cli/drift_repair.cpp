@@ -10,11 +10,10 @@
 #include "cli/set_aside.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
+#include "plans/rollout/repair.hpp"
 
 namespace ripcord::cli {
 namespace {
-
-constexpr Millis kLongestBake{10000};  // what is being repaired ran on these hosts before
 
 struct Repair {  // of one unit and release
   std::string unit;
@@ -100,11 +99,7 @@ Exit carry_out(Context& c, const DriftScan& scan, Repair& repair, const std::str
   auto prepared = prepare(c, c.store(), repair.intent.manifest, options);
   report_findings(c, prepared.preflight);
   auto spec = prepared.preflight.spec;
-  for (auto& stage : spec.stages) stage.bake = std::min(stage.bake, kLongestBake), stage.approval = false;
-  for (auto& host : spec.hosts) host.unchanged = false;  // it is the right release, and something about it is wrong
-  spec.purpose = kRepair;
-  spec.left_out.clear();
-  spec.once.clear();  // what was to happen once a rollout has happened
+  make_repair(spec, prepared.looks);
   entry["rollout"] = spec.id;
   c.append({std::move(entry)});
   return worst(exit, start_rollout(c, prepared.release, std::move(spec), prepared.preflight.highest_epoch, {}));
