@@ -12,6 +12,7 @@
 #include "plans/rollout/once_step.hpp"
 #include "plans/rollout/opening.hpp"
 #include "plans/rollout/silent_hosts.hpp"
+#include "plans/rollout/step_results.hpp"
 
 namespace ripcord {
 struct Engine::Impl {
@@ -183,14 +184,9 @@ struct Engine::Impl {
         stop(result.why, "policy");
       } else {
         bool confirmed = result.entry.at("kind") == "host.confirmed";
-        auto drained = get_bool_or(result.entry, "rehearsal", false) ? "" : get_string_or(result.entry, "drained", "");
+        json::object pause = pause_for_drained(state->spec(), plan(host), result.entry);
         co_await append(std::move(result.entry));
-        if (!drained.empty() && !state->paused && !state->rolling_back) {
-          json::object paused{{"kind", "rollout.paused"}, {"by", "policy"}};
-          auto runs = confirmed ? state->spec().version : plan(host).from ? plan(host).from->version : std::string("nothing");
-          paused["why"] = fmt::format("{} runs {} and is not back in service: {}; `resume` tries again", plan(host).name, runs, drained);
-          co_await append(std::move(paused));
-        }
+        if (!pause.empty() && !state->paused && !state->rolling_back) co_await append(std::move(pause));
         if (result.halted && !state->halted) {
           json::object entry{{"kind", "rollout.halted"}, {"why", result.why}};
           co_await append(std::move(entry));

@@ -5,7 +5,7 @@
 namespace ripcord {
 namespace {
 
-constexpr Millis kLongestBake{10000};  // what is being repaired ran on these hosts before
+constexpr Millis kRepairBake{10000};  // what is being repaired ran on these hosts before
 
 // A host on another release than it was brought to is brought there again: as what it is journalled as says, so that the cord finds one
 // rollout on all hosts, and not a newer one on this host alone that ends at what somebody had put there by hand.
@@ -19,7 +19,7 @@ void go_past(HostPlan& host, const Observation& seen) {
 }  // namespace
 
 void make_repair(RolloutSpec& spec, const std::vector<HostLook>& looks) {
-  for (auto& stage : spec.stages) stage.bake = std::min(stage.bake, kLongestBake), stage.approval = false;
+  for (auto& stage : spec.stages) stage.bake = std::min(stage.bake, kRepairBake), stage.approval = false;
   for (auto& host : spec.hosts) {
     host.unchanged = false;  // it is the right release, and something about it is wrong
     auto look = std::find_if(looks.begin(), looks.end(), [&](const HostLook& l) { return l.host->name == host.name; });

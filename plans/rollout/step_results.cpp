@@ -152,6 +152,16 @@ std::string because_of(const ActivateReply& reply) {
   return line.empty() ? "" : fmt::format(": {}", line.substr(0, 200));
 }
 
+json::object pause_for_drained(const RolloutSpec& spec, const HostPlan& plan, const json::object& entry) {
+  const auto drained = get_string_or(entry, "drained", "");
+  if (drained.empty() || get_bool_or(entry, "rehearsal", false)) return {};  // a walk goes on, and ends with an undrain of its own
+  const auto from = plan.from ? plan.from->version : std::string("nothing");
+  json::object paused{{"kind", "rollout.paused"}, {"by", "policy"}};
+  paused["why"] = fmt::format("{} runs {} and is not back in service: {}; `resume` tries again", plan.name,
+                              entry.at("kind") == "host.confirmed" ? spec.version : from, drained);
+  return paused;
+}
+
 void note_output(StepResult& r, const ActivateReply& reply) {
   r.entry["output"] = reply.output;
   r.entry["log_tail"] = reply.log_tail;

@@ -47,6 +47,8 @@ StepResult from_terminal(const StepContext& c, const OpState& state, const StepT
 
 // Why, in one line and with ": " before it: what the host says, else the last line of what the failed step printed. Empty: nobody says.
 std::string because_of(const ActivateReply& reply);
+// No other host is drained while one could not be put back in service: the entry that pauses the rollout. Empty: nothing of the kind.
+json::object pause_for_drained(const RolloutSpec& spec, const HostPlan& plan, const json::object& entry);
 void note_output(StepResult& r, const ActivateReply& reply);  // of the failed step, and the service's log
 
 }  // namespace ripcord
