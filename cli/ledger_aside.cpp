@@ -1,10 +1,13 @@
 #include "cli/ledger_aside.hpp"
 
+#include <fmt/format.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
 #include "cli/context.hpp"
+#include "core/net/ledger_address.hpp"
 #include "plans/ledger/spool.hpp"
 
 namespace ripcord::cli {
@@ -22,6 +25,8 @@ Task<> merge_aside(Ledger& ledger, std::string folder) { co_await merge_spool(le
 
 std::string merge_all(const Fleet& fleet, const std::string& folder, const std::string& who, const std::string& machine) {
   try {
+    // One that is away comes back, and would not know what was written into another that was made in its place.
+    if (!ledger_exists(fleet.ledger)) return fmt::format("there is no ledger '{}', and none is made for this", fleet.ledger);
     Loop loop;
     SystemClock clock(loop);
     Ledger ledger(loop, clock, open_ledger_of(fleet, Millis(2000)), who, machine);

@@ -15,6 +15,8 @@
 namespace ripcord::cli {
 namespace {
 
+constexpr Millis kAlone{3000};
+
 // Follows a rollout that another process runs, out of the ledger.
 struct Watch {
   Context& c;
@@ -22,10 +24,25 @@ struct Watch {
   View& view;
   bool stop = false;
   Signal woken;
+  Elapsed next_look;
+  std::optional<Elapsed> alone_since;
+  bool alone = false;
+
+  // No process runs it, and what it waits for is a person: nothing more would come. One that ends hands over within a moment.
+  bool left_alone() {
+    const auto now = c.clock().elapsed();
+    if (alone || now < next_look) return alone;
+    next_look = now + Millis(500);
+    const auto waiting = verdict(state, c.now()).waiting;
+    const bool comes_by_itself = waiting == Waiting::bake || waiting == Waiting::window;  // `resume --due`
+    if (comes_by_itself || runner_of(c, state.spec().unit).alive(c.now())) return alone_since.reset(), false;
+    if (!alone_since) alone_since = now;
+    return alone = now - *alone_since >= kAlone;
+  }
 
   Task<> follow() {
     auto next = state.last_seq + 1;
-    while (!stop && state.ending == Ending::open) {
+    while (!stop && state.ending == Ending::open && !left_alone()) {
       for (const auto& entry : c.ledger().read(next)) {
         next = entry.seq + 1;
         if (!concerns_rollout(entry.body, state.spec())) continue;
@@ -35,7 +52,7 @@ struct Watch {
       if (state.ending != Ending::open) break;
       auto until = c.clock().elapsed() + Millis(200);
       co_await woken.wait_until(c.clock(), until);
-      while (!stop && !c.ledger().changed_elsewhere()) {
+      while (!stop && !left_alone() && !c.ledger().changed_elsewhere()) {
         auto again = c.clock().elapsed() + Millis(200);
         co_await woken.wait_until(c.clock(), again);
       }
@@ -47,7 +64,7 @@ class Status : public Command {
  public:
   void declare(Arguments& a) override {
     a.positional("UNIT", unit_, "only this unit; else the newest rollout of each");
-    a.flag("-w,--watch", watch_, "follow it live, until it ends");
+    a.flag("-w,--watch", watch_, "follow it live, until it ends, or nobody runs it and it waits for a person");
   }
 
   Exit run(Context& c) override {
@@ -151,6 +168,7 @@ class Status : public Command {
       c.wait(watch.follow());
       signal = interrupts.caught();
     }
+    if (!signal && state.ending == Ending::open) c.out().note("no process runs it now: nothing more comes until a person goes on with it");
     auto exit = signal ? static_cast<Exit>(128 + signal) : exit_for(state);
     view->finish(state, runner_of(c, state.spec().unit), exit, c.now());
     return exit;

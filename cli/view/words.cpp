@@ -188,7 +188,7 @@ std::vector<NextStep> next_steps(const RolloutState& s, const Runner& runner, Wa
       steps.push_back({"retry " + unit, "tries hosts again that failed or did not answer"});
     steps.push_back({"abort " + unit, "brings every touched host back"});
   } else if (v.waiting == Waiting::halted) {
-    steps.push_back({"unhalt -m WHY", "lifts the halt"});
+    steps.push_back({"unhalt -m WHY", "lifts the halt, where it is still on"});
     steps.push_back({"resume " + unit, "goes on, once it is lifted"});
     steps.push_back({"abort " + unit, "brings every touched host back"});
   } else if (!runner.alive(now)) {

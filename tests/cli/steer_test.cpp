@@ -83,6 +83,9 @@ TEST_CASE("a baking rollout: status, pause, promote, resume --due leaves paused 
   CHECK(last_entry(place).at("kind") == "rollout.paused");
   CHECK(last_entry(place).at("why") == "lunch");
   CHECK(place.on({"pause", "storefront"}).exit == 8);
+  auto watched = place.on({"status", "-w", "storefront"});  // nobody would ever end it
+  CHECK(watched.exit == 6);
+  CHECK(watched.err.starts_with("no process runs it now: nothing more comes until a person goes on with it\n"));
 
   auto due = place.on({"resume", "--due"});
   CHECK(due.exit == 6);

@@ -66,13 +66,12 @@ TEST_CASE("halt works with the ledger gone and the rollout standing still, and i
   ::kill(apply.pid, SIGSTOP);
   auto ledger = fleet.folder() + "/.ripcord/ledger.db";
   std::filesystem::rename(ledger, ledger + ".away");
-  make_dirs(ledger);
   auto halt = fleet.ripcord({"halt", "-m", "now"});
   INFO(halt.output);
   CHECK(halt.exit == 0);
-  CHECK(says(halt, "it is not in the ledger yet: "));
+  CHECK(says(halt, "it is not in the ledger yet: there is no ledger '" + ledger + "', and none is made for this"));
   const int then = intents();
-  std::filesystem::remove(ledger);
+  REQUIRE_FALSE(exists(ledger));  // another one in its place would have taken the word, and lost it
   std::filesystem::rename(ledger + ".away", ledger);
   ::kill(apply.pid, SIGCONT);
   auto end = FleetRun::wait(apply);
