@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <map>
+#include <set>
+
 #include "cli/command.hpp"
 #include "cli/confirm.hpp"
 #include "cli/halted.hpp"
 #include "cli/rollout_run.hpp"
 #include "cli/set_aside.hpp"
+#include "cli/stage_predecessor.hpp"
 #include "cli/target.hpp"
 #include "cli/view/plan_words.hpp"
 #include "cli/view/words.hpp"
@@ -13,6 +17,7 @@
 #include "core/net/ledger_address.hpp"
 #include "plans/ledger/history.hpp"
 #include "plans/ledger/stable.hpp"
+#include "plans/rollout/converge.hpp"
 #include "plans/rollout/saved_plan.hpp"
 
 namespace ripcord::cli {
@@ -104,8 +109,26 @@ class Apply : public Command {
     confirm(c, confirmation_, "roll out " + plan_in_short(p.preflight) + "?", true);
     if (out.text() && !out.quiet) out.print("");
     if (p.set_aside) set_aside_changed(c, p);
+    join_standing(c, p, spec);
     run_.seen = p.seen;
     return start_rollout(c, p.release, std::move(spec), p.preflight.highest_epoch, run_);
+  }
+
+  // What the unit's hosts are meant to run already, once more: no decision of its own, or a rip cord would undo just this, and leave the others.
+  static void join_standing(Context& c, const Prepared& p, RolloutSpec& spec) {
+    if (!ledger_exists(c.fleet().ledger)) return;
+    auto standings = fold_standing(c.entries());
+    const auto& standing = standings[spec.unit];
+    if (!standing.now() || standing.now()->manifest != spec.manifest) return;
+    std::set<std::string> stay;
+    for (const auto& h : spec.hosts)
+      if (h.unchanged) stay.insert(h.name);
+    std::vector<HostLook> coming;
+    for (const auto& l : p.looks)
+      if (l.look && !stay.contains(l.host->name)) coming.push_back(l);
+    std::map<std::string, ReleaseId> back;
+    if (const auto* before = standing.before()) back = stage_predecessor(c, spec.unit_ref(), *before, coming, p.looks);
+    join_decision(spec, *standing.now(), back);
   }
 
   // Every host runs it, and the ledger does not know: it was lost, or is another one.

@@ -16,6 +16,7 @@
 #include "cli/limit.hpp"
 #include "cli/look.hpp"
 #include "cli/rollout_run.hpp"
+#include "cli/stage_predecessor.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
@@ -189,7 +190,10 @@ class Converge : public Command {
     confirm(c, confirmation_, fmt::format("bring {} to {}@{}?", count_of(lines.size(), "host"), ref.unit, stable.version), true);
 
     std::map<std::string, ReleaseId> back;
-    if (const auto* before = standing.before()) back = stage_predecessor(c, ref, *before, lines, looks);
+    std::vector<HostLook> coming;
+    for (const auto& l : lines)
+      if (l.what == What::bring) coming.push_back(*l.look);
+    if (const auto* before = standing.before()) back = stage_predecessor(c, ref, *before, coming, looks);
     auto spec = preflight.spec;
     make_convergence(spec, standing, lines, back);
     RunOptions run;
@@ -217,27 +221,6 @@ class Converge : public Command {
     for (const auto& l : looks)
       if (l.look) epoch = std::max(epoch, l.look->unit.epoch);
     return epoch;
-  }
-
-  std::map<std::string, ReleaseId> stage_predecessor(Context& c, const UnitRef& ref, const Stable& before, const std::vector<ConvergeLine>& lines, const std::vector<HostLook>& looks) const {
-    Supplier supplier(c.ports(), c.more_ports(), c.store_for_writing(), ref);
-    for (const auto& l : looks)
-      if (l.look)
-        for (const auto& r : l.look->unit.releases) supplier.note_holder(l.host->name, r.manifest);
-    std::vector<HostLook> some;
-    for (const auto& l : lines)
-      if (l.what == What::bring) some.push_back(*l.look);
-    auto staged = c.wait(bring_predecessor(c.loop(), supplier, before.manifest, some));
-    std::map<std::string, ReleaseId> back;
-    std::size_t sent = 0;
-    for (const auto& s : staged) {
-      if (s.release) back[s.host] = *s.release;
-      sent += s.release && s.sent;
-      if (!s.failed.empty())
-        c.out().warn(fmt::format("{}: {}@{}, which the others can go back to, could not be brought there: {}; a rollback takes it to what it runs now", s.host, ref.unit, before.version, s.failed));
-    }
-    if (sent > 0) c.out().note(fmt::format("{}@{}, which the others can go back to, is staged on {}", ref.unit, before.version, count_of(sent, "host")));
-    return back;
   }
 
   Exit report(Context& c, Exit exit, std::size_t hosts, std::size_t brought) {

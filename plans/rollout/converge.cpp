@@ -101,6 +101,16 @@ Plan convergence_plan(Plan plan) {
   return plan;
 }
 
+void join_decision(RolloutSpec& spec, const Stable& stable, const std::map<std::string, ReleaseId>& back) {
+  for (auto& host : spec.hosts) {
+    host.journalled_as = stable.journalled_as();
+    auto found = back.find(host.name);
+    // Where the cord has left the others it leaves this one, too.
+    if (stable.by_cord) host.undo_to = host.to;
+    else if (found != back.end() && host.from != found->second) host.undo_to = found->second;
+  }
+}
+
 void make_convergence(RolloutSpec& spec, const UnitStanding& standing, const std::vector<ConvergeLine>& lines, const std::map<std::string, ReleaseId>& back) {
   const auto& stable = *standing.now();
   spec.purpose = kConverge;
@@ -110,12 +120,8 @@ void make_convergence(RolloutSpec& spec, const UnitStanding& standing, const std
   std::set<std::string> empty;
   for (const auto& l : lines)
     if (l.empty) empty.insert(l.look->host->name);
+  join_decision(spec, stable, back);
   for (auto& host : spec.hosts) {
-    host.journalled_as = stable.journalled_as();
-    auto found = back.find(host.name);
-    // Where the cord has left the others it leaves this one, too.
-    if (stable.by_cord) host.undo_to = host.to;
-    else if (found != back.end() && host.from != found->second) host.undo_to = found->second;
     if (empty.contains(host.name)) host.unchanged = false;
   }
 }

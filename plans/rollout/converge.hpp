@@ -2,6 +2,7 @@
 // themselves. Where a host disagrees with the ledger it is right: one that runs the release already has only to be written down, and one
 // that runs something nobody recorded is named, not overwritten.
 #pragma once
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,8 +40,11 @@ std::vector<ConvergeLine> plan_convergence(const std::vector<HostLook>& looks, c
 // the release runs on the others. Three failures end it.
 Plan convergence_plan(Plan plan);
 
-// What makes a rollout spec a convergence: it decides nothing, and a rip cord later takes its hosts where it takes the others.
-// `back`: by host, the predecessor as it lies there.
+// Hosts that come to the stable release join the decision that brought it: in their journals it is that rollout's, and a rip cord takes them
+// where it takes the others. `back`: by host, the predecessor as it lies there.
+void join_decision(RolloutSpec& spec, const Stable& stable, const std::map<std::string, ReleaseId>& back);
+
+// What makes a rollout spec a convergence: it decides nothing, and its hosts join what was decided.
 void make_convergence(RolloutSpec& spec, const UnitStanding& standing, const std::vector<ConvergeLine>& lines, const std::map<std::string, ReleaseId>& back);
 
 }  // namespace ripcord

@@ -30,13 +30,16 @@ struct ConvergeFleet : LocalRun {
     return r;
   }
   std::string host(const std::string& name) const { return folder() + "/hosts/" + name; }
-  // An empty disk: nothing runs there, and nothing is known.
-  void install_again(const std::string& name) const {
+  void kill_service(const std::string& name) const {
     std::error_code gone;
     for (const auto& entry : fs::directory_iterator("/proc", gone)) {
       auto pid = entry.path().filename().string();
       if (pid.find_first_not_of("0123456789") == pid.npos && fs::read_symlink(entry.path() / "cwd", gone).string().starts_with(host(name) + "/")) ::kill(std::stoi(pid), SIGKILL);
     }
+  }
+  // An empty disk: nothing runs there, and nothing is known.
+  void install_again(const std::string& name) const {
+    kill_service(name);
     fs::remove_all(host(name));
   }
   bool holds(const std::string& name, const std::string& version) const {
@@ -126,4 +129,18 @@ TEST_CASE("a host that joins after the cord gets what the cord left, and the cor
   CHECK(says(fleet.done({"rollback", "app", "-y"}), "0 hosts returned"));
   CHECK(fleet.version("n-004") == "1.0");
   fleet.done({"status"}, 3);  // the rollout was rolled back, and that is what it says
+}
+
+TEST_CASE("a release that is applied once more is no decision of its own: the cord undoes the one that brought it, on every host") {
+  ConvergeFleet fleet;
+  fleet.done({"apply", "app-1.1/", "-y", "-q"});
+  fleet.install_again("n-002");
+  fleet.kill_service("n-003");
+  auto again = fleet.done({"apply", "app@1.1", "-y", "-m", "one was installed again, one had died"});
+  CHECK(says(again, "n-002 confirmed 1.1"));
+  CHECK(says(again, "n-003 confirmed 1.1"));
+  CHECK(fleet.all_run("1.1"));
+  CHECK(fleet.holds("n-002", "1.0"));
+  CHECK(says(fleet.done({"rollback", "app", "-y"}), "3 hosts returned"));
+  CHECK(fleet.all_run("1.0"));
 }
