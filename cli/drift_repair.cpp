@@ -10,6 +10,7 @@
 #include "cli/set_aside.hpp"
 #include "cli/target.hpp"
 #include "cli/view/words.hpp"
+#include "plans/hosts/lost_state.hpp"
 #include "plans/rollout/repair.hpp"
 
 namespace ripcord::cli {
@@ -33,8 +34,18 @@ bool is_wanted(const DriftItem& item, const std::vector<std::string>& which) {
 }
 
 // What only a person can put right keeps the host out.
-std::set<std::string> beyond_repair(Context& c, const DriftScan& scan) {
+std::set<std::string> beyond_repair(Context& c, const DriftScan& scan, const Intents& intents) {
   std::set<std::string> hosts;
+  for (const auto& s : scan.hosts)
+    for (const auto& u : s.report ? s.report->units : std::vector<UnitScan>()) {
+      auto by_host = intents.find(u.unit);
+      auto intent = by_host == intents.end() ? std::map<std::string, Intent>::const_iterator{} : by_host->second.find(s.host->name);
+      if (by_host == intents.end() || intent == by_host->second.end()) continue;
+      auto lost = lost_state(u.current, u.link_target, u.last_op.has_value(), {u.unit, intent->second.root}, s.host->name);
+      if (lost.empty()) continue;
+      c.out().warn(fmt::format("{} is left alone: {}", s.host->name, lost));
+      hosts.insert(s.host->name);
+    }
   for (const auto& i : scan.items)
     if (i.finding.kind == "journal" && i.counts()) {
       c.out().warn(fmt::format("{}: the journal of {} must be put right by hand first: {}", i.host, i.unit, i.finding.detail));
@@ -45,7 +56,7 @@ std::set<std::string> beyond_repair(Context& c, const DriftScan& scan) {
 
 std::vector<Repair> repairs_of(Context& c, const DriftScan& scan, const std::vector<std::string>& which) {
   auto intents = fold_intents(c.entries());
-  auto beyond = beyond_repair(c, scan);
+  auto beyond = beyond_repair(c, scan, intents);
   std::vector<Repair> out;
   for (const auto& item : scan.items) {
     if (!is_wanted(item, which) || beyond.contains(item.host)) continue;

@@ -74,13 +74,16 @@ class Forward {
                         "systemd and root make it strong");
     CurrentLink current = read_current(unit_);
     require_from(unit_, r_, current);
+    require_recorded(unit_, current, history_);
     coming_ = ReleaseContext::load(host_, unit_, *r_.to, history_);
     require_intact(host_, unit_, *lock_, coming_->release);
     if (r_.from) {
       running_ = ReleaseContext::load(host_, unit_, *r_.from, history_);
       require_intact(host_, unit_, *lock_, running_->release);
     } else if (current.kind == Observation::Current::none) {
-      if (auto what = running_already(*coming_))
+      auto what = running_already(*coming_);
+      if (!what && history_.order.empty()) what = left_running(unit_);  // after a state folder that was emptied
+      if (what)
         throw HostFailure("running_without_release", fmt::format("unit '{}' has no release here, but {}", unit_.unit, *what),
                           "stop it first, or take it over with 'import'");
     }

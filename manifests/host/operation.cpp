@@ -6,6 +6,7 @@
 #include "manifests/host/return_path.hpp"
 #include "manifests/host/revert.hpp"
 #include "manifests/host/switch_link.hpp"
+#include "manifests/shared/release_name.hpp"
 
 namespace ripcord {
 namespace {
@@ -26,6 +27,13 @@ void require_from(const UnitLayout& unit, const ActivateRequest& r, const Curren
   std::string there = current.kind == Kind::none ? "nothing" : "'" + escape_terminal(current.target) + "'";
   throw HostFailure("conflict", fmt::format("unit '{}': 'current' names {}, but the operation starts from {}", unit.unit, there, shown(r.from)),
                     "somebody else changed this host; look at it and plan again");
+}
+
+void require_recorded(const UnitLayout& unit, const CurrentLink& current, const UnitHistory& history) {
+  if (current.kind != Observation::Current::foreign_link || !is_release_folder(current.folder) || !history.order.empty()) return;
+  throw HostFailure("state_lost", fmt::format("unit '{}': 'current' names {}, and nothing is recorded here about it: the state folder was emptied, and nobody knows "
+                                              "what was started from there; nothing was changed", unit.unit, escape_terminal(current.target)),
+                    fmt::format("stop the service, remove '{}', and converge this host", unit.current));
 }
 
 json::object intent_of(const ActivateRequest& r, const std::string& current, const std::vector<Placement>& placed) {

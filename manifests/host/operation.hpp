@@ -9,6 +9,9 @@ namespace ripcord {
 
 // Compare: what `current` is against what the operation starts from. HostFailure conflict, folder_at_current.
 void require_from(const UnitLayout& unit, const ActivateRequest& r, const CurrentLink& current);
+// `current` names a folder of ours, and neither metadata nor journal know of it: the state folder was emptied, and with it every note of the
+// processes that were started from there. HostFailure state_lost.
+void require_recorded(const UnitLayout& unit, const CurrentLink& current, const UnitHistory& history);
 // The members of its INTENT. `current`: the link's path.
 json::object intent_of(const ActivateRequest& r, const std::string& current, const std::vector<Placement>& placed);
 

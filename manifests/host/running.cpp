@@ -189,4 +189,11 @@ std::string_view to_text(ProcessFinding::Kind kind) {
   return "not_running";
 }
 
+std::optional<std::string> left_running(const UnitLayout& unit) {
+  for (const auto& p : unit_processes(unit))
+    if (!(p.interactive && p.by == "cwd") && process_id(p.pid))
+      return fmt::format("process {} runs from '{}' (its {} is '{}')", p.pid, p.folder, p.by, p.path);
+  return std::nullopt;
+}
+
 }  // namespace ripcord

@@ -2,6 +2,7 @@
 // be judged and lie nowhere else. Processes that we may not look at (not ours, and we are not root) are not seen.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,5 +37,7 @@ struct UnitProcess {
 };
 // Every process whose exe or cwd lies in a release of the unit.
 std::vector<UnitProcess> unit_processes(const UnitLayout& unit);
+// One of them that nobody here has started, for a message; a person's shell is none.
+std::optional<std::string> left_running(const UnitLayout& unit);
 
 }  // namespace ripcord

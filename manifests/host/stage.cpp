@@ -12,6 +12,7 @@
 #include "core/base/text.hpp"
 #include "manifests/host/history.hpp"
 #include "manifests/host/lock.hpp"
+#include "manifests/host/operation.hpp"
 #include "manifests/host/own_files.hpp"
 #include "manifests/host/persist.hpp"
 #include "manifests/host/release_writer.hpp"
@@ -93,8 +94,10 @@ Written make_durable(HostContext& host, PreparedRelease& p, StagingFolder& stagi
 // `relabels`: not when a release is made whole with the labels it always had: today's may be others.
 void publish(HostContext& host, PreparedRelease& p, const UnitLock& lock, StagingFolder& staging, const Written& written, bool relabels) {
   Journal journal(p.unit);
-  check_root(fold(journal.records()), p.unit);
+  const auto history = fold(journal.records());
+  check_root(history, p.unit);
   auto id = p.id();
+  if (CurrentLink current = read_current(p.unit); current.folder == id.folder()) require_recorded(p.unit, current, history);
   move_metadata(p.unit, written.metadata, id.folder());
   auto damaged = staging.move_to(id.folder());
   if (relabels) journal_labels(host, lock, journal, p.facts);

@@ -7,6 +7,7 @@
 
 #include "core/base/digest.hpp"
 #include "core/base/error.hpp"
+#include "plans/hosts/lost_state.hpp"
 
 namespace ripcord {
 namespace {
@@ -96,6 +97,7 @@ class Judge {
     if (folder == intent.folder) return;
     auto shown = [](const std::string& f) { return f.empty() ? "nothing" : f; };
     std::string detail = fmt::format("expected {}, found {}", shown(intent.folder), shown(folder));
+    if (auto lost = lost_state(u.current, u.link_target, u.last_op.has_value(), {u.unit, intent.root}, scan_.host->name); !lost.empty()) detail += "; " + lost;
     if (u.last_op && !u.last_op->who.empty())
       detail += fmt::format("; its journal says: {} by {}{}", u.last_op->forward ? "deployed" : "rolled back", u.last_op->who,
                             u.last_op->why.empty() ? "" : ", \"" + u.last_op->why + "\"");

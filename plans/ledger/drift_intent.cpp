@@ -58,6 +58,20 @@ class Fold {
     intent.reason = std::move(reason);
   }
 
+  // A convergence or a repair brings a host where it was to be before. Where it did not get it there, that is still so.
+  bool undecided(const RolloutState& state, int index, bool ended) {
+    const auto& spec = state.spec();
+    const auto& name = spec.hosts[static_cast<std::size_t>(index)].name;
+    auto& by_host = intents_[spec.unit];
+    auto known = by_host.find(name);
+    if (known == by_host.end()) return false;  // nothing was decided about it
+    auto before = before_.try_emplace({spec.id, name}, known->second).first;
+    const auto& host = state.hosts()[static_cast<std::size_t>(index)];
+    if (host.switched || host.phase == HostPhase::confirmed || (ended && state.ending == Ending::completed)) return false;
+    known->second = before->second;
+    return true;
+  }
+
   // What one host of a rollout should run now, by where the rollout stands with it.
   void settle(const RolloutState& state, int index, bool ended) {
     const auto& spec = state.spec();
@@ -66,6 +80,7 @@ class Fold {
     if (left_alone_.contains({spec.id, plan.name})) return;
     // Nobody could look at what runs there, and the rollout did not change it: what was intended before still is.
     if (plan.away && !host.switched && host.phase != HostPhase::confirmed && !(ended && state.ending == Ending::completed)) return;
+    if (!spec.purpose.empty() && undecided(state, index, ended)) return;
     auto from = folder_of(plan.from), to = plan.to.folder();
     auto say = [&](Standing standing, const std::string& folder) {
       put(spec.unit, plan.name, standing, folder, standing == Standing::failed || standing == Standing::away ? host.reason : "");
@@ -143,6 +158,7 @@ class Fold {
   Intents intents_;
   std::map<std::string, std::map<std::string, std::string>> stays_;           // rollback -> host -> folder
   std::map<std::string, RolloutState> open_;
+  std::map<std::pair<std::string, std::string>, Intent> before_;              // (rollout, host), of those that decide nothing
   std::map<std::pair<std::string, std::string>, Digest> manifests_;           // (unit, folder)
   std::set<std::pair<std::string, std::string>> left_alone_;                  // (rollout, host): a rollback has moved it since
 };

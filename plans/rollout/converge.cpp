@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "manifests/shared/ledger_name.hpp"
+#include "plans/hosts/lost_state.hpp"
 
 namespace ripcord {
 namespace {
@@ -42,6 +43,7 @@ class ConvergeJudge {
 
   std::string in_the_way() const {
     using Current = Observation::Current;
+    if (auto lost = lost_state(o_.current, o_.link_target, o_.last_op.has_value(), {in_.unit, standing_.now()->root}, host_); !lost.empty()) return lost;
     if (o_.current == Current::folder) return "'current' is a real folder, not a link; move it away by hand first";
     if (o_.current == Current::broken || o_.current == Current::foreign_link)
       return fmt::format("'current' points at '{}', which nobody recorded{}; stop what runs there and remove the link, then converge again", o_.link_target,

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "manifests/shared/ledger_name.hpp"
+#include "plans/hosts/lost_state.hpp"
 #include "plans/files/host_label.hpp"
 #include "plans/rollout/change_groups.hpp"
 #include "plans/rollout/rehearsal.hpp"
@@ -53,6 +54,7 @@ struct Builder {
     out.observed[name] = fingerprint(*l.look);
     if (o.current == Observation::Current::folder)
       find(name, "'current' is a real folder, not a link: ripcord would have to move it away; move it by hand or bring it under ripcord first", true);
+    if (auto lost = lost_state(o.current, o.link_target, o.last_op.has_value(), out.spec.unit_ref(), name); !lost.empty()) find(name, lost, true);
     if (o.current == Observation::Current::broken) find(name, fmt::format("'current' points at '{}', which is not there", o.link_target), true);
     if (o.tree_state == "damaged") {
       std::string first = o.findings.empty() ? "" : fmt::format(": {} '{}'", o.findings[0].kind, o.findings[0].path);

@@ -1,6 +1,9 @@
 // What is refused before anything is changed: by where the host stands, who asks, and what is asked.
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/catch.hpp"
@@ -20,6 +23,32 @@ TEST_CASE("what is current must be what the operation starts from") {
   CHECK(refusal([&] { activate(h.host, h.forward("op-3", std::nullopt, three)); }).code == "conflict");
   CHECK(h.state("op-2").phase == OpPhase::none);
   CHECK(h.service_folder() == one.folder());
+}
+
+TEST_CASE("a state folder that was emptied under a running service: its release is neither exchanged nor gone forward from") {
+  ActivationHost h;
+  auto one = h.deploy(sleeper("1.0"));
+  const auto pid = h.service_pid();
+  REQUIRE(pid);
+  std::filesystem::remove_all(h.unit().state);
+  CHECK(refusal([&] { h.stage(sleeper("1.0")); }).code == "state_lost");
+  auto two = h.stage(sleeper("1.1")).release;  // beside it, and no further
+  auto r = refusal([&] { activate(h.host, h.forward("op-2", std::nullopt, two)); });
+  CHECK(r.code == "state_lost");
+  CHECK(r.message.find("'current' names releases/" + one.folder()) != std::string::npos);
+  CHECK(h.current() == "releases/" + one.folder());
+  REQUIRE(::unlink(h.unit().current.c_str()) == 0);
+  CHECK(refusal([&] { activate(h.host, h.forward("op-3", std::nullopt, two)); }).code == "running_without_release");
+  ::kill(*pid, SIGKILL);
+  REQUIRE(h.wait_for([&] { reap(*pid); return ::kill(*pid, 0) != 0; }, Millis(5000)));
+  CHECK(activate(h.host, h.forward("op-4", std::nullopt, two)).healthy);
+  CHECK(h.confirm_op("op-4").phase == OpPhase::confirmed);
+  // A link of somebody else's that happens to lie the same way is kept as the way back, as any is.
+  ActivationHost other;
+  auto mine = other.stage(sleeper("1.0")).release;
+  other.dir.mkdir("srv/storefront/releases/20190401");
+  REQUIRE(::symlink("releases/20190401", other.unit().current.c_str()) == 0);
+  CHECK(activate(other.host, other.forward("op-1", std::nullopt, mine)).healthy);
 }
 
 TEST_CASE("lower epochs and other holders are fenced, forward and back") {

@@ -30,7 +30,7 @@ struct Case {
     auto& unit = book.units["web"];
     for (const char* version : {"1.0", "1.1"}) {
       Stable s;
-      s.version = version, s.manifest = sha256(std::string("m") + version), s.rollout = std::string("r-") + version;
+      s.version = version, s.manifest = sha256(std::string("m") + version), s.rollout = std::string("r-") + version, s.root = "/srv";
       unit.stable.push_back(s);
       unit.recorded.insert(s.manifest);
     }
@@ -86,8 +86,9 @@ TEST_CASE("a host that lost its state, and not its service, is not overwritten",
   c.o() = Observation{};
   c.o().current = Observation::Current::foreign_link, c.o().link_target = "releases/1.1-0123456789ab";
   c.look.look->hello.host_id = "id-2";
-  CHECK(c.said() == "left alone: 'current' points at 'releases/1.1-0123456789ab', which nobody recorded (its state folder was emptied); stop what runs there "
-                    "and remove the link, then converge again");
+  CHECK(c.said() == "left alone: 'current' names releases/1.1-0123456789ab, and nothing is recorded about it: its state folder was emptied, and nobody knows what "
+                    "was started from there. Stop the service on the host, `rm /srv/web/current` there, and `ripcord converge h -m WHY` brings the release anew; "
+                    "what lies there now is kept beside it");
 }
 
 TEST_CASE("what nobody recorded is named and left alone", "[converge]") {
