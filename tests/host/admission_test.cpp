@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "core/base/process.hpp"
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/catch.hpp"
 
