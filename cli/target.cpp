@@ -183,6 +183,14 @@ void refuse_quarantined(Context& c, const Selector& limit, const Roll& roll) {
                   Exit::refused);
 }
 
+// A copied file, a wrong address: leases, halts and debts of two fleets would be one.
+void require_own_ledger(Context& c, const std::vector<LedgerEntry>& entries) {
+  auto other = fleet_of_another(entries, c.fleet().name);
+  if (!other.empty())
+    throw Error(fmt::format("ledger '{}' is that of fleet '{}', and this is fleet '{}'", ledger_shown(c.fleet().ledger), escape_terminal(other), c.fleet().name),
+                "nothing was changed; name this fleet's own with `ledger:` in the fleet file, or its name as it was: one ledger is for one fleet", Exit::integrity);
+}
+
 // What is owed, and what is known to be apart: for people, before they say yes.
 void tell_debts(Prepared& p, const DebtBook& book) {
   const auto& unit = p.release.manifest.spec.unit;
@@ -229,6 +237,7 @@ Prepared prepare(Context& c, const ReleaseStore& store, const Digest& digest, co
   preflight.who = c.who();
   preflight.why = options.message.value_or("");
   preflight.ledger_id = ledger_exists(c.fleet().ledger) ? c.ledger().id() : "";
+  if (!preflight.ledger_id->empty()) require_own_ledger(c, c.entries());
   if (!preflight.ledger_id->empty()) preflight.proofs = standing_proofs(c.entries(), unit.unit);
   if (options.unproven) preflight.unproven = split(*options.unproven, ',');
   preflight.session_establishment = c.fleet().ssh.timeouts.total();
@@ -256,6 +265,7 @@ void refuse_open_rollouts(Context& c, const std::string& unit, const std::vector
   std::vector<std::string> names;
   for (const auto* h : hosts) names.push_back(h->name);
   auto entries = c.entries();
+  require_own_ledger(c, entries);
   auto other = open_rollout_in_the_way(entries, unit, names);
   if (!other) return;
   auto runner = runner_of(c, other->unit);

@@ -9,6 +9,7 @@
 
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
+#include "core/net/lock_holder.hpp"
 
 namespace ripcord {
 namespace {
@@ -61,9 +62,12 @@ void SqliteDb::fail(int code) const {
       throw error("write", "it may only be read; nothing was written",
                   fmt::format("check owner and mode of '{}' and of its folder, and that the file system is not mounted read-only", path_));
     case SQLITE_BUSY:
-    case SQLITE_LOCKED:
-      throw error("use", fmt::format("another process has held its lock for {} s; nothing was written", kBusyTimeoutMs / 1000),
-                  fmt::format("see who has it open: fuser -v '{}'", path_), Exit::held);
+    case SQLITE_LOCKED: {
+      auto who = lock_holder(path_);
+      throw error("use", fmt::format("{} has held its lock for {} s; nothing was written", who ? who->text : "another process", kBusyTimeoutMs / 1000),
+                  who && who->stopped ? fmt::format("it stands still: `kill -CONT {0}` lets it go on, `kill -9 {0}` ends it, and nothing that was acknowledged is lost", who->pid)
+                                      : fmt::format("see who has it open: fuser -v '{}'", path_), Exit::held);
+    }
     case SQLITE_CORRUPT:
       throw error("read", fmt::format("the file is damaged ({})", sqlite3_errmsg(db_)),
                   "keep the file as it is, and restore the newest copy beside it; docs/ledger.md says how to check one", Exit::integrity);

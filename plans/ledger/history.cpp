@@ -183,6 +183,18 @@ std::vector<LostRollout> lost_rollouts(const std::vector<LedgerEntry>& entries, 
   return lost;
 }
 
+std::string fleet_of_another(const std::vector<LedgerEntry>& entries, const std::string& fleet) {
+  std::string other;
+  for (const auto& e : entries) {
+    if (get_string_or(e.body, "kind", "") != "rollout.started") continue;
+    const auto* spec = find_object(e.body, "spec");
+    auto of = spec ? get_string_or(*spec, "fleet", "") : "";
+    if (of.empty() || of == fleet) return "";
+    other = std::move(of);
+  }
+  return other;
+}
+
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit) {
   std::vector<std::string> open;
   for (const auto& e : entries) {

@@ -29,6 +29,8 @@ struct LostRollout {
 };
 // Those of the unit on which nobody has decided since: no rollout was begun, and no rip cord pulled.
 std::vector<LostRollout> lost_rollouts(const std::vector<LedgerEntry>& entries, const std::string& unit);
+// The name of the fleet that this is the ledger of, when that is not `fleet`: it has rollouts, and none of them was of `fleet`. "": it may be.
+std::string fleet_of_another(const std::vector<LedgerEntry>& entries, const std::string& fleet);
 std::optional<RolloutState> open_rollout(const std::vector<LedgerEntry>& entries, const std::string& unit);
 
 }  // namespace ripcord

@@ -199,6 +199,26 @@ TEST_CASE("an older copy of the ledger was restored: the hosts know better, and 
   for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(activated(demo, host) >= 3);
 }
 
+TEST_CASE("the ledger of another fleet is refused by name, and the cord does not care") {
+  Demo demo, shop;
+  hurry(demo, "0s");
+  hurry(shop, "0s");
+  shop.replace("fleet.yaml", "fleet: demo", "fleet: shop");
+  REQUIRE(demo.ripcord({"apply", "hello/", "-y"}).exit == 0);
+  REQUIRE(shop.ripcord({"apply", "hello/", "-y"}).exit == 0);
+  auto ledger = demo.folder + "/.ripcord/ledger.db";
+  write_file_durable(ledger, read_file(shop.folder + "/.ripcord/ledger.db"), 0600);
+  demo.replace("hello/unit.yaml", "\"1.0\"", "\"1.1\"");
+  for (const auto& words : std::vector<std::vector<std::string>>{{"plan", "hello/"}, {"apply", "hello/", "-y"}, {"adopt", "hello", "-y", "-m", "mine"}}) {
+    auto refused = demo.ripcord(words);
+    INFO(refused.output);
+    CHECK(refused.exit == 9);
+    CHECK(refused.output.find("ledger '" + ledger + "' is that of fleet 'shop', and this is fleet 'demo'") != std::string::npos);
+  }
+  for (const char* host : {"web-01", "web-02", "web-03"}) CHECK(version_of(demo, host) == "1.0");
+  CHECK(demo.ripcord({"rollback", "hello", "-y"}).exit == 0);
+}
+
 TEST_CASE("a standby that lacked entries was promoted in the middle of a rollout: refused, reconciled, resumed, nothing done twice") {
   if (skipped()) return;
   auto& primary = server_of_the_team();

@@ -15,6 +15,7 @@
 #include "core/base/error.hpp"
 #include "core/base/files.hpp"
 #include "core/net/ledger_place.hpp"
+#include "core/net/lock_holder.hpp"
 #include "core/net/sqlite.hpp"
 #include "tests/core/ledger_fixture.hpp"
 
@@ -101,6 +102,28 @@ TEST_CASE("an older copy that is written over the file is never mixed with what 
     }
     CHECK(read_file(folder.db()).empty());
   }
+}
+
+TEST_CASE("a process that was stopped in the middle of a write is named, by number and state") {
+  Folder folder;
+  open_sqlite_ledger(folder.db());
+  CHECK_FALSE(lock_holder(folder.db()));
+  Child stopped([&] {
+    SqliteDb db(folder.db());
+    SqliteTransaction transaction(db, SqliteTransaction::Kind::write);
+    ::raise(SIGSTOP);
+    return std::string("went on");
+  });
+  int status = 0;
+  REQUIRE(::waitpid(stopped.pid, &status, WUNTRACED) == stopped.pid);
+  auto holder = lock_holder(folder.db());
+  REQUIRE(holder);
+  CHECK(holder->pid == stopped.pid);
+  CHECK(holder->stopped);
+  CHECK(holder->text == "process " + std::to_string(stopped.pid) + " (test_core, stopped)");
+  ::kill(stopped.pid, SIGCONT);
+  CHECK(stopped.finish() == "went on");
+  CHECK_FALSE(lock_holder(folder.db()));
 }
 
 TEST_CASE("two processes appending keep one chain, and each notices the other") {
