@@ -8,6 +8,7 @@
 #include "cli/view/plan_words.hpp"
 #include "cli/view/words.hpp"
 #include "core/base/files.hpp"
+#include "core/net/ledger_address.hpp"
 #include "plans/rollout/saved_plan.hpp"
 
 namespace ripcord::cli {
@@ -70,6 +71,8 @@ class PlanCommand : public Command {
     } else {
       out.print_json(plan_json(preflight, p.plan_name, c.now()));
     }
+    // What apply would say; hosts in the middle of another rollout are not what they will be.
+    if (ledger_exists(c.fleet().ledger)) refuse_open_rollouts(c, preflight.spec.unit, hosts_of_unit(c, p.release.manifest.spec));
     report_findings(c, preflight);
     if (file_) {
       write_file_durable(*file_, save_plan(preflight), 0644);

@@ -231,6 +231,9 @@ TEST_CASE("a standby that lacked entries was promoted in the middle of a rollout
   auto canary = demo.ripcord({"apply", "hello/", "-y", "--no-wait"});
   INFO(canary.output);
   REQUIRE(canary.exit == 6);
+  auto planned = demo.ripcord({"plan", "hello"});  // as apply would be
+  CHECK(planned.exit == 7);
+  CHECK(planned.output.find("unit 'hello' has an open rollout: ") != std::string::npos);
   standby.wait_caught_up_with(primary);
   standby.stop();
   REQUIRE(demo.ripcord({"promote", "hello"}).exit == 0);
