@@ -2,6 +2,8 @@
 
 namespace ripcord {
 
+bool is_final(const LinkError& e) { return e.fault() == LinkFault::ours || e.fault() == LinkFault::trust || e.name() == "auth_failed"; }
+
 Task<Look> HostPort::look_back(UnitRef unit, Verify, std::string) { co_return co_await look(std::move(unit), Verify::none, false); }
 
 Task<Look> HostPort::fence_and_look(FenceRequest request) {

@@ -24,6 +24,10 @@ class HostRefusal : public Error {
   std::string code_;
 };
 
+// Asking that host again would be of no use, or do harm: our own credentials, another host key, a login that was refused (servers penalise the
+// address that tries again).
+bool is_final(const LinkError& e);
+
 struct Look {
   HelloReply hello;
   Observation unit;

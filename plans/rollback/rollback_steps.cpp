@@ -117,15 +117,15 @@ Task<RollbackSteps::Answer> RollbackSteps::ask(HostRun& h, const RollbackOrder& 
       line.lacks.clear();
     }
     if (moves) co_await go(h, order, epoch);
+    else a.again = co_await fence(h, order, epoch);
     if (mended) {  // behind the switch, which does not wait for it
       UnitRef unit = order.unit;
       line.detail += co_await kept_tree_words(ports_.port(line.host), std::move(unit), h.look.look->unit.journal_seq);
     }
-    else a.again = co_await fence(h, order, epoch);
     a.done = !a.again;
   } catch (const LinkError& e) {
     a.lost = 1;
-    a.again = e.fault() == LinkFault::unreachable;
+    a.again = e.fault() == LinkFault::unreachable && !is_final(e);
     a.result = e.fault() == LinkFault::host ? Result::failed : Result::unreachable;
     a.trust = e.fault() == LinkFault::trust;
     a.detail = e.message();

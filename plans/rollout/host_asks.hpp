@@ -17,7 +17,7 @@ Task<std::string> ask_until(const StepContext& c, Elapsed until, Ask& ask) {
     try {
       co_await ask();
     } catch (const LinkError& e) {
-      if (e.fault() == LinkFault::ours || e.fault() == LinkFault::trust) throw;
+      if (is_final(e)) throw;
       why = e.message();
       again = true;
     } catch (const HostRefusal& e) {

@@ -96,6 +96,12 @@ Task<StepResult> take_up(const StepContext& c, Elapsed until) {
   co_return co_await settle_from(c, until, ask.state);
 }
 
+// Not asked again (docs/ssh.md), and yet it may be armed: until its dead-man switch must have fired it counts as out (promise 9).
+Task<StepResult> not_asked_again(const StepContext& c, Elapsed until, const LinkError& link) {
+  co_await sleep_until(c.clock, until);
+  co_return unknown(c, link);
+}
+
 Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) {
   std::optional<HostRefusal> refusal;
   std::optional<LinkError> link;
@@ -109,9 +115,7 @@ Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) 
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
   if (refusal) co_return unknown(c, refusal->message());
-  // Not asked again (docs/ssh.md), and yet it may be armed: until its dead-man switch must have fired it counts as out (promise 9).
-  co_await sleep_until(c.clock, until);
-  co_return unknown(c, *link);
+  co_return co_await not_asked_again(c, until, *link);
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
@@ -174,7 +178,7 @@ Task<StepResult> stage_step(StepContext c, const ReleaseOnHand& release, Labels 
 Task<StepResult> activate_step(StepContext c, Millis spread) {
   Elapsed until = settle_deadline(c) + spread;
   std::optional<HostRefusal> refusal;
-  bool lost = false;
+  std::optional<LinkError> lost;
   try {
     ActivateRequest request = request_for(c, true);
     request.spread_ms = spread.count();
@@ -196,10 +200,11 @@ Task<StepResult> activate_step(StepContext c, Millis spread) {
     co_return r;
   } catch (const LinkError& e) {
     if (e.fault() == LinkFault::ours) co_return our_fault(e.message());
-    lost = true;  // whatever the host did, its journal knows
+    lost = e;  // whatever the host did, its journal knows
   } catch (const HostRefusal& e) {
     refusal = e;
   }
+  if (lost && is_final(*lost)) co_return co_await not_asked_again(c, until, *lost);
   if (lost) co_return co_await come_to_an_end(c, until, true);
   co_return nothing_changed(c, "activate", std::nullopt, refusal);
 }

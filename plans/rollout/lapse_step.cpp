@@ -65,7 +65,7 @@ Task<StepResult> lapse_step(StepContext c, bool under_way) {
       refused = e.message();
     }
     if (silence && silence->fault() == LinkFault::ours) co_return our_fault(silence->message());
-    if (silence && silence->fault() == LinkFault::trust) break;
+    if (silence && is_final(*silence)) break;
     if (!silence && refused.empty()) {
       const auto& o = look->unit;
       if (mine.phase == OpPhase::none) co_return with_pair(c, not_begun(c, "the operation never reached the host"));

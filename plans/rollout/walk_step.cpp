@@ -37,7 +37,7 @@ Task<Seen> look(const StepContext& c) {
     } catch (const HostRefusal& e) {
       seen.trouble = e.message();
     }
-    if (seen.silence ? seen.ours() || seen.silence->fault() == LinkFault::trust : seen.trouble.empty()) break;
+    if (seen.silence ? is_final(*seen.silence) : seen.trouble.empty()) break;
     if (left > 1) co_await sleep_until(c.clock, c.clock.elapsed() + kPause);
   }
   co_return seen;

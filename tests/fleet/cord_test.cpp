@@ -128,6 +128,7 @@ TEST_CASE("a host that goes back and stays out of service: the cord says so and 
   INFO(pulled.output);
   CHECK(pulled.exit == 5);
   CHECK(fleet.all_run("1.0"));
+  CHECK(get_string(fleet.journal(1).back(), "kind") == "CONFIRMED");  // one locked step: who was moved is not fenced once more
   CHECK(says(pulled, "not back in service: undrain of web@1.0"));
   CHECK(says(pulled, "1 host not back in service: look why undrain fails, and `ripcord rollback web` tries it again"));
   CHECK(fleet.ripcord({"rollback", "web", "-y"}).exit == 5);

@@ -88,6 +88,23 @@ TEST_CASE("a host whose key changes in the middle does not stop the others, when
   }
 }
 
+TEST_CASE("a host that refuses the login is not asked again and again, whenever it begins to: servers penalise the address", "[trust]") {
+  for (int at = 0; at < 8; ++at) {
+    INFO("at request " << at);
+    World w(20);
+    auto& host = w.hosts->host("web-015");
+    host.faults.refuses_logins_at = at;
+    auto life = w.run(false);
+    w.check_honest();
+    CHECK(w.most_unconfirmed <= 4);
+    CHECK(host.refused <= kHealthMisses);  // one in each step, and a bake has two looks before it believes it
+    if (w.state().hosts()[14].phase == HostPhase::confirmed) continue;
+    CHECK(life.exit == Exit::unreachable);
+    CHECK(w.state().ending == Ending::completed);
+    CHECK(w.state().owed == std::vector<std::string>{"web-015"});
+  }
+}
+
 TEST_CASE("more hosts with another key than the budget pause the rollout with exit 9; believed again and retried, it ends well", "[trust]") {
   World w(20);
   for (const char* name : {"web-010", "web-011"}) w.hosts->host(name).faults.key_changes_at = 0;

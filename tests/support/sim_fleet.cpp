@@ -216,6 +216,10 @@ class SimPort : public HostPort {
       co_await sleep_until(clock_, clock_.elapsed() + Millis(h_.faults.latency_ms));
       throw LinkError(LinkFault::trust, "host_key_changed", fmt::format("the host key of '{}' changed", h_.name), "`ripcord trust add --replace`");
     }
+    if (h_.faults.refuses_logins_at >= 0 && h_.logins++ >= h_.faults.refuses_logins_at) {
+      ++h_.refused;
+      throw LinkError(LinkFault::unreachable, "auth_failed", fmt::format("'{}' lets nobody in", h_.name));
+    }
     if (h_.faults.dies_at_request >= 0 && !h_.cut && h_.requests++ >= h_.faults.dies_at_request && h_.boots == 0) {
       h_.cut = true;
       h_.dark = h_.faults.loses_power;

@@ -33,6 +33,7 @@ struct SimFaults {
   int undrain_back_fails = 0;       // so many times, on its old release again
   int latency_ms = 3;
   int dies_at_request = -1;         // from this request on (0: the first) nobody reaches it any more; it may be between the change and the answer
+  int refuses_logins_at = -1;       // from this request on
   int key_changes_at = -1;          // from this request on it shows another host key than the known one
   bool loses_power = false;         // with dies_at_request: its dead-man dies too, until it boots again after boot_ms
   int boot_ms = -1;                 // after dies_at_request: reachable again, booted, this much later; -1: never
@@ -66,7 +67,7 @@ struct SimHost {
   bool dark = false;                    // without power
   bool lied = false;                    // a lie was told
   bool drained = false;                 // and not put back in service
-  int requests = 0, key_asks = 0, boots = 0;
+  int requests = 0, key_asks = 0, logins = 0, refused = 0, boots = 0;
   std::int64_t boots_at_us = 0;
   int open = 0;                         // operations that are neither confirmed nor ended
   SimWitness* witness = nullptr;
