@@ -78,7 +78,7 @@ class Child {
   pid_t pid_ = -1;
 };
 
-[[noreturn]] void fail(const std::string& path, const std::string& why, const std::string& error_output) {
+[[noreturn]] void inventory_failed(const std::string& path, const std::string& why, const std::string& error_output) {
   auto said = std::string(trim(error_output));
   throw Error(fmt::format("inventory '{}' {}{}", escape_terminal(path), why,
                           said.empty() ? "" : "; it said:\n" + escape_terminal(said, true)),
@@ -117,7 +117,7 @@ std::string run_inventory(const std::string& given, Millis deadline) {
   // A grandchild may hold the pipes open for ever, so the end of the child counts, not the end of the streams.
   while (!ended || open_out) {
     auto left = until - boot_now();
-    if (left <= Millis(0)) fail(path, fmt::format("was not done within {} and has been stopped", format_duration(deadline)), errors);
+    if (left <= Millis(0)) inventory_failed(path, fmt::format("was not done within {} and has been stopped", format_duration(deadline)), errors);
     pollfd watch[2] = {{open_out ? out.read.get() : -1, POLLIN, 0}, {open_err ? err.read.get() : -1, POLLIN, 0}};
     // Short steps: nothing wakes poll when the child ends with its pipes held open by others.
     int ready = ::poll(watch, 2, static_cast<int>(std::min<std::int64_t>(left.count(), ended ? 0 : 20)));
@@ -125,12 +125,12 @@ std::string run_inventory(const std::string& given, Millis deadline) {
     if (ready <= 0 && ended) break;
     if (ready > 0 && watch[0].revents) open_out = drain(out.read.get(), output);
     if (ready > 0 && watch[1].revents) open_err = drain(err.read.get(), errors);
-    if (output.size() > kMaxInventory) fail(path, fmt::format("printed more than {}", format_size(kMaxInventory)), {});
+    if (output.size() > kMaxInventory) inventory_failed(path, fmt::format("printed more than {}", format_size(kMaxInventory)), {});
     if (errors.size() > kErrorTail) errors.erase(0, errors.size() - kErrorTail);
     if (!ended) ended = child.ended(status);
   }
-  if (WIFSIGNALED(status)) fail(path, fmt::format("was ended by signal {}", WTERMSIG(status)), errors);
-  if (WEXITSTATUS(status) != 0) fail(path, fmt::format("ended with exit code {}", WEXITSTATUS(status)), errors);
+  if (WIFSIGNALED(status)) inventory_failed(path, fmt::format("was ended by signal {}", WTERMSIG(status)), errors);
+  if (WEXITSTATUS(status) != 0) inventory_failed(path, fmt::format("ended with exit code {}", WEXITSTATUS(status)), errors);
   return output;
 }
 

@@ -10,6 +10,7 @@ BOXES = (("core/base",), ("core/net",), ("manifests/shared",), ("manifests",), (
 def own_names(text):
     for block in re.finditer(r"^namespace \{\n(.*?)^\}  // namespace$", text, re.S | re.M):
         for line in block.group(1).split("\n"):
+            line = re.sub(r"^(?:\[\[\w+\]\] )+", "", line)
             if re.match(r"(?:inline |static )?(?:constexpr|const)\b", line):
                 yield from re.findall(r"[ ,](k[A-Z]\w*)(?:\[[^]]*\])?\s*(?:[={]|$)", line.split("  //")[0])
             elif found := re.match(r"(?:class|struct|enum class) (\w+)[^;]*$", line):
@@ -29,7 +30,7 @@ def clashes(sources):
 
 
 def findings(root):
-    one, other = "namespace {\nconstexpr Millis kWait{1};\nint f(int a) {\n}\n}  // namespace\n", "namespace {\nint f(int b) {\nconst Millis kWait{2};\n}\n}  // namespace\n"
+    one, other = "namespace {\nconstexpr Millis kWait{1};\nint f(int a) {\n}\n}  // namespace\n", "namespace {\n[[noreturn]] int f(int b) {\nconst Millis kWait{2};\n}\n}  // namespace\n"
     wrong = ["the check of names went blind"] * (clashes({"a": one, "b": other}) != ["f(int) is in a and b", "kWait is in a and b"])
     wrong += ["the check of names sees what is not there"] * (clashes({"a": one, "b": "int f(int a) {\n}\n"}) != [])
     for box in BOXES:
