@@ -11,11 +11,14 @@ constexpr std::array<std::string_view, kHostPhases> kPhaseNames{"waiting",     "
 
 std::size_t slot_of(HostPhase p) { return static_cast<std::size_t>(p); }
 
-// Hosts in these phases do not serve, or may not.
-bool is_unavailable(HostPhase p) {
-  return p == HostPhase::activating || p == HostPhase::failed || p == HostPhase::unknown || p == HostPhase::returning ||
-         p == HostPhase::stuck;
+// Hosts that do not serve, or may not: also those that somebody is about to switch, or to take back for a rehearsal.
+int unavailable(const HostState& h) {
+  if (h.phase == HostPhase::staged || h.phase == HostPhase::confirmed) return h.busy;
+  return h.phase == HostPhase::activating || h.phase == HostPhase::failed || h.phase == HostPhase::unknown ||
+         h.phase == HostPhase::returning || h.phase == HostPhase::stuck;
 }
+
+int leaving(const HostState& h) { return h.phase == HostPhase::returning || (h.phase == HostPhase::confirmed && h.busy); }
 
 }  // namespace
 
@@ -101,14 +104,19 @@ void RolloutState::move(int i, HostPhase to) {
   --stage.count[slot_of(host.phase)];
   ++stage.count[slot_of(to)];
   if (!host.busy) stage.idle[slot_of(to)].insert(i);
-  stage.unavailable[plan.domain] += static_cast<int>(is_unavailable(to)) - static_cast<int>(is_unavailable(host.phase));
+  stage.unavailable[plan.domain] -= unavailable(host), stage.leaving[plan.domain] -= leaving(host);
   host.phase = to;
+  stage.unavailable[plan.domain] += unavailable(host), stage.leaving[plan.domain] += leaving(host);
 }
 
 void RolloutState::set_busy(int i, bool busy) {
   auto& host = hosts_[static_cast<std::size_t>(i)];
+  const auto& plan = spec_.hosts[static_cast<std::size_t>(i)];
+  auto& stage = stages_[static_cast<std::size_t>(plan.stage)];
+  stage.unavailable[plan.domain] -= unavailable(host), stage.leaving[plan.domain] -= leaving(host);
   host.busy = busy;
-  auto& idle = stages_[static_cast<std::size_t>(spec_.hosts[static_cast<std::size_t>(i)].stage)].idle[slot_of(host.phase)];
+  stage.unavailable[plan.domain] += unavailable(host), stage.leaving[plan.domain] += leaving(host);
+  auto& idle = stage.idle[slot_of(host.phase)];
   if (busy) idle.erase(i);
   else idle.insert(i);
 }

@@ -69,7 +69,8 @@ struct StageState {
   WallTime last_progress;
   std::array<std::set<int>, kHostPhases> idle;   // hosts that nobody is at, by phase
   std::array<int, kHostPhases> count{};          // all hosts, by phase
-  std::map<std::string, int> unavailable;        // by domain: activating, failed, unknown, returning, stuck
+  std::map<std::string, int> unavailable;        // by domain: activating, failed, unknown, returning, stuck, or about to be
+  std::map<std::string, int> leaving;            // by domain: on its way back, or about to be
   int total = 0;
   int in(HostPhase p) const { return count[static_cast<std::size_t>(p)]; }
 };

@@ -20,6 +20,9 @@ constexpr std::string_view kFencedBy = "rb-";  // how the holder of a rollback b
 constexpr Millis kQuiet{500};                  // nobody new answered for so long: who is silent now is not just slow
 constexpr Millis kAtLeast{1000};
 constexpr Millis kBegin{400};                  // who can go by then goes: the first host is to have switched within a second
+// A rollout may be ahead of what any host has seen of it: it was begun, resumed or taken over so many times and has touched nobody yet.
+// There may be no ledger to ask, and what the cord fences must stay fenced against it.
+constexpr std::int64_t kAhead = 1'000'000;
 
 class Cord {
  public:
@@ -121,8 +124,8 @@ class Cord {
     const auto seen = looks();
     if (!options_.to_version) result_.undone_rollout = newest_forward_rollout(seen);
     for (const auto& l : seen)
-      if (l.look && l.look->unit.epoch <= kMaxEpoch) order_.epoch = std::max(order_.epoch, l.look->unit.epoch);
-    ++order_.epoch;
+      if (l.look && l.look->unit.epoch <= kMaxEpoch) newest_seen_ = std::max(newest_seen_, l.look->unit.epoch);
+    order_.epoch = newest_seen_ + kAhead;
     order_.undoes = result_.undone_rollout;
     if (options_.to_version) version_manifest_ = manifest_of_version(seen, *options_.to_version);
     if (options_.to_version && !version_manifest_) version_manifest_ = at_.store.find(unit_.unit, *options_.to_version);
@@ -258,7 +261,7 @@ class Cord {
     set_aside_stranger(h);
     const auto& seen = h.look.look;
     const auto* forward = seen && seen->unit.last_forward ? &*seen->unit.last_forward : nullptr;
-    bool newer = !options_.to_version && forward && forward->epoch < kMaxEpoch && forward->epoch >= order_.epoch && h.line.before == forward->to;
+    bool newer = !options_.to_version && forward && forward->epoch < kMaxEpoch && forward->epoch > newest_seen_ && h.line.before == forward->to;
     if (newer) {
       h.line.result = Result::conflict;
       h.line.detail = fmt::format("it answered late, and knows a newer rollout, {}: pull the cord again to undo that one", forward->rollout);
@@ -306,6 +309,7 @@ class Cord {
   std::size_t answers_ = 0;
   Elapsed newest_answer_{};
   Signal answered_, decision_;
+  std::int64_t newest_seen_ = 0;  // epoch of those that answered in time
   bool decided_ = false, nothing_ = false;
   RollbackResult result_;
 };

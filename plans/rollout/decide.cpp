@@ -5,107 +5,16 @@
 #include <algorithm>
 
 #include "core/base/error.hpp"
+#include "plans/rollout/deciding.hpp"
 #include "plans/rollout/drill.hpp"
 #include "plans/rollout/rehearsal.hpp"
 
 namespace ripcord {
 namespace {
 
-using Phases = std::initializer_list<HostPhase>;
-
-std::size_t at(HostPhase p) { return static_cast<std::size_t>(p); }
-
-// Writes one decision; the helpers below each look at one question.
-struct Decider {
-  const RolloutState& state;
-  const DecideInput& in;
-  Decision out{};
+// Forward; the helpers below each look at one question.
+struct Decider : Deciding {
   bool walking = false;  // a host is out to prove a way back
-
-  const RolloutSpec& spec() const { return state.spec(); }
-  const StageState& stage(int i) const { return state.stages()[static_cast<std::size_t>(i)]; }
-  const StageSpec& stage_spec(int i) const { return spec().stages[static_cast<std::size_t>(i)]; }
-  const HostState& host(int i) const { return state.hosts()[static_cast<std::size_t>(i)]; }
-  const HostPlan& plan(int i) const { return spec().hosts[static_cast<std::size_t>(i)]; }
-
-  void record(std::string kind, json::object body) { out.actions.push_back(Record{std::move(kind), std::move(body)}); }
-  void wait(Waiting what, std::string why) {
-    if (out.waiting == Waiting::nothing) out.waiting = what, out.why = std::move(why);
-  }
-  void wake(WallTime when) {
-    if (!out.wake || when < *out.wake) out.wake = when;
-  }
-  bool any_busy() const {
-    for (const auto& one : state.once)
-      if (one.busy) return true;
-    for (const auto& s : state.stages()) {
-      int idle = 0;
-      for (const auto& set : s.idle) idle += static_cast<int>(set.size());
-      if (idle < s.total) return true;
-    }
-    return false;
-  }
-
-  // --- going back -----------------------------------------------------------------------------------------------------------
-  // Every host this rollout activated, broken ones first, as wide as max_parallel of its stage allows (never one by one: a rip cord
-  // does not start slowly). Nobody else's failure stops it, nor a pause, window or halt.
-  void roll_back() {
-    if (stays()) return;
-    int in_flight = 0;
-    for (const auto& s : state.stages()) in_flight += s.in(HostPhase::returning) - static_cast<int>(s.idle[at(HostPhase::returning)].size());
-    int width = 1;
-    for (const auto& s : spec().stages) width = std::max(width, s.max_parallel);
-    int room = std::max(0, width - in_flight);
-    bool left = false;
-    for (HostPhase p : {HostPhase::failed, HostPhase::returning, HostPhase::activating, HostPhase::unknown, HostPhase::unreachable,
-                        HostPhase::confirmed})
-      for (const auto& s : state.stages())
-        for (int i : s.idle[at(p)]) {
-          if (!host(i).switched || gave_up(i)) continue;
-          left = true;
-          if (room > 0) out.actions.push_back(GoBack{i}), --room;
-        }
-    if (left || any_busy()) {
-      wait(Waiting::work, "going back: " + state.rollback_why);
-      return;
-    }
-    bool mixed = state.count(HostPhase::stuck) > 0, unknown = false;
-    json::array owed;
-    for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i) {
-      bool lost = gave_up(i);
-      unknown = unknown || lost;
-      if (lost || host(i).phase == HostPhase::stuck) owed.push_back(json::value(plan(i).name));
-    }
-    Exit code = mixed ? Exit::mixed : unknown ? Exit::unreachable : Exit::failed;
-    std::string why = state.rollback_why;
-    for (int i : state.drained) {  // where it belongs, and yet a person has to look
-      why += fmt::format("; {} is back and not in service: {}", plan(i).name, host(i).drained);
-      code = worst(code, Exit::mixed);
-    }
-    if (!state.distrusted.empty()) code = worst(code, Exit::integrity);
-    record("rollout.ended", {{"outcome", mixed || unknown ? "needs_person" : "rolled_back"},
-                             {"exit", static_cast<int>(code)},
-                             {"why", why},
-                             {"owed", std::move(owed)}});
-  }
-
-  // Past a point of no return what is replaced cannot read what was written: going back would break what now works.
-  bool stays() {
-    json::array left;
-    for (int i = 0; i < static_cast<int>(state.hosts().size()) && !spec().no_return.empty(); ++i)
-      if (host(i).switched) left.push_back(json::value(plan(i).name));
-    if (left.empty()) return false;
-    auto why = fmt::format("{}; past the point of no return {} nothing goes back", state.rollback_why, join(spec().no_return, ", "));
-    if (any_busy()) wait(Waiting::work, why);
-    else record("rollout.ended", {{"outcome", "needs_person"}, {"exit", static_cast<int>(Exit::mixed)}, {"why", why}, {"owed", std::move(left)}});
-    return true;
-  }
-
-  // One automatic attempt to bring back a host that does not answer (it lasts until its dead-man switch must have fired); after
-  // that it is left as it is, named and owed.
-  bool gave_up(int i) const {
-    return (host(i).phase == HostPhase::unknown || host(i).phase == HostPhase::unreachable) && host(i).back_attempts > 0;
-  }
 
   // --- failing ----------------------------------------------------------------------------------------------------------------
   // True when the rollout as a whole has to stop going forward.
@@ -242,7 +151,8 @@ struct Decider {
     // Hosts activated and not known to be well: the blast radius (promise 9). One that is unknown has had its dead-man's deadline: it
     // went back by itself or stands still. It counts against max_unreachable, and no longer holds up the others.
     int open = s.in(HostPhase::activating) + s.in(HostPhase::returning);
-    for (HostPhase p : {HostPhase::staged, HostPhase::confirmed}) open += s.in(p) - static_cast<int>(s.idle[at(p)].size());  // intent on its way
+    // Somebody is at them: an intent is on its way, or a task has not ended whose last entry is there already.
+    for (HostPhase p : {HostPhase::staged, HostPhase::confirmed, HostPhase::failed}) open += s.in(p) - static_cast<int>(s.idle[at(p)].size());
     for (const auto& action : out.actions) open += std::holds_alternative<GoBack>(action);
     for (int i : s.idle[at(HostPhase::failed)]) open += host(i).switched;
     int width = ss.slow_start ? std::min(ss.max_parallel, 1 + s.in(HostPhase::confirmed)) : ss.max_parallel;
@@ -344,12 +254,13 @@ struct Decider {
     const auto& s = stage(now);
     const auto& ss = stage_spec(now);
     auto until = s.bake_from + ss.bake;
+    if (s.in(HostPhase::returning) > 0 || going_back(s)) return wait(Waiting::work, fmt::format("going back in {}", ss.name));
+    if (s.in(HostPhase::confirmed) == 0) return finish_stage(now);  // nobody is left who could show that it is well
     if (s.promoted || (in.now >= until && in.last_health_round >= s.bake_from)) return record("stage.passed", {{"stage", now}});
     auto next = in.last_health_round < s.bake_from ? in.now : in.last_health_round + health_round_interval(ss.bake);
     if (next <= in.now || in.now >= until) {
       CheckHealth round;
       for (int i : s.idle[at(HostPhase::confirmed)]) round.hosts.push_back(i);
-      if (round.hosts.empty() && s.in(HostPhase::confirmed) == 0) return record("stage.passed", {{"stage", now}});
       if (!round.hosts.empty()) out.actions.push_back(std::move(round));
     } else {
       wake(std::min(next, until));
@@ -358,6 +269,7 @@ struct Decider {
   }
 
   void complete() {
+    if (any_busy() || !out.actions.empty()) return wait(Waiting::work, "the last hosts");
     json::array owed;
     for (int i = 0; i < static_cast<int>(state.hosts().size()); ++i)
       if (host(i).phase != HostPhase::confirmed && !state.is_quarantined(plan(i).name, in.now)) owed.push_back(json::value(plan(i).name));
@@ -382,12 +294,13 @@ std::optional<int> host_of(const NextAction& action) {
 Millis health_round_interval(Millis bake) { return std::clamp(bake / 10, Millis(500), Millis(30000)); }
 
 Decision decide(const RolloutState& state, const DecideInput& in) {
-  Decider d{state, in};
-  if (in.stopping) d.wait(Waiting::paused, "stopping");
-  else if (state.ending != Ending::open) d.wait(Waiting::ended, std::string(to_text(state.ending)));
-  else if (!state.spec().drill.empty()) return decide_drill(state, in);
-  else if (state.rolling_back) d.roll_back();
-  else d.forward();
+  const bool open = state.ending == Ending::open && !in.stopping;
+  if (open && !state.spec().drill.empty()) return decide_drill(state, in);
+  if (open && state.rolling_back) return decide_back(state, in);
+  Decider d{{state, in}};
+  if (open) d.forward();
+  else if (in.stopping) d.wait(Waiting::paused, "stopping");
+  else d.wait(Waiting::ended, std::string(to_text(state.ending)));
   return std::move(d.out);
 }
 

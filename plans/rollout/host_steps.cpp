@@ -219,14 +219,16 @@ Task<StepResult> go_back_step(StepContext c) {
   std::optional<LinkError> link;
   AskActivate back{c, request_for(c, false), c.spec.confirm_within + Millis(30000), {}};
   std::string why;
+  const Elapsed until = settle_deadline(c);
   try {
-    why = co_await ask_until(c, settle_deadline(c), back);
+    why = co_await ask_until(c, until, back);
   } catch (const LinkError& e) {
     link = e;
   } catch (const HostRefusal& e) {
     refusal = e;
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
+  if (link) co_await sleep_until(c.clock, until);  // as in come_to_an_end: it may be armed
   if (link) co_return unknown(c, *link);
   if (!why.empty()) co_return unknown(c, "could not be asked to go back: " + why);
   if (!refusal && back.reply.state.phase == OpPhase::confirmed) {

@@ -199,7 +199,7 @@ TEST_CASE("killed at any fsync or rename, forward and back, a host ends where it
   std::string line = "kill points: " + std::to_string(forward) + " forward, " + std::to_string(back) + " back";
   for (const auto& [outcome, n] : findings.outcomes) line += "; " + std::to_string(n) + " " + outcome;
   INFO(line);
-  CHECK(forward >= (long_campaign() ? 15 : 3));
+  CHECK(forward >= (long_campaign() ? 12 : 3));  // so many calls there are
   CHECK(back >= (long_campaign() ? 8 : 2));
   CHECK(findings.outcomes["forward reverted"] + findings.outcomes["forward failed_unchanged"] > 0);
   CHECK(findings.outcomes["forward confirmed"] > 0);

@@ -182,61 +182,6 @@ TEST_CASE("a host that died in its activation is owed once its deadline has pass
   CHECK(w.most_unconfirmed <= 4);
 }
 
-TEST_CASE("a bake is not skipped because a host's entry is seen before its task has ended") {
-  World w(2, 2);
-  w.spec.unproven = {"1.0"};
-  RolloutState state(w.spec);
-  auto at = [](std::string kind, json::object more) {
-    LedgerEntry entry;
-    entry.body = std::move(more);
-    entry.body["kind"] = kind, entry.body["rollout"] = "r-test", entry.body["time"] = format_utc(kNoon);
-    return entry;
-  };
-  state.apply(at("stage.started", {{"stage", 0}}));
-  state.apply(at("host.staged", {{"host", "web-001"}}));
-  state.set_busy(0, true);
-  state.apply(at("host.intent", {{"host", "web-001"}, {"op", "o-1"}, {"forward", true}}));
-  state.apply(at("host.confirmed", {{"host", "web-001"}, {"op", "o-1"}}));
-  DecideInput in;
-  in.now = kNoon;
-  for (const auto& action : decide(state, in).actions)
-    if (auto* record = std::get_if<Record>(&action)) CHECK(record->kind != "stage.passed");
-  state.set_busy(0, false);
-  bool bakes = false;
-  for (const auto& action : decide(state, in).actions)
-    if (auto* record = std::get_if<Record>(&action)) bakes = bakes || record->kind == "stage.baking";
-  CHECK(bakes);
-}
-
-TEST_CASE("a bake ends with a round of health that began in it, however late it is") {
-  World w(2, 2);
-  w.spec.unproven = {"1.0"};
-  RolloutState state(w.spec);
-  auto at = [](std::string kind, json::object more) {
-    LedgerEntry entry;
-    entry.body = std::move(more);
-    entry.body["kind"] = kind, entry.body["rollout"] = "r-test", entry.body["time"] = format_utc(kNoon);
-    return entry;
-  };
-  state.apply(at("stage.started", {{"stage", 0}}));
-  state.apply(at("host.intent", {{"host", "web-001"}, {"op", "o-1"}, {"forward", true}}));
-  state.apply(at("host.confirmed", {{"host", "web-001"}, {"op", "o-1"}}));
-  state.apply(at("stage.baking", {{"stage", 0}}));
-  auto asked = [&](WallTime last_round) {
-    DecideInput in;
-    in.now = kNoon + Millis(86400000);  // a controller that comes back a day later
-    in.last_health_round = last_round;
-    std::pair<bool, bool> passed_checked;
-    for (const auto& action : decide(state, in).actions) {
-      if (auto* record = std::get_if<Record>(&action)) passed_checked.first = passed_checked.first || record->kind == "stage.passed";
-      passed_checked.second = passed_checked.second || std::holds_alternative<CheckHealth>(action);
-    }
-    return passed_checked;
-  };
-  CHECK(asked(WallTime{0}) == std::pair(false, true));
-  CHECK(asked(kNoon + Millis(1)) == std::pair(true, false));
-}
-
 TEST_CASE("a drain that fails is a failure of that host, with its output, and is not tried three times") {
   World w(12);
   w.hosts->host("web-001").faults.drain_fails = true;

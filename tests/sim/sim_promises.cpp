@@ -36,6 +36,12 @@ void SimWorld::on_state(const SimHost& host, const OpState& op) {
   auto lit = std::count_if(open.begin(), open.end(), [](const SimHost* h) { return !h->dark; });
   if (lit > width)
     broken(fmt::format("{} hosts of stage {} are activated and not confirmed, and max_parallel is {}", lit, stage_of_.at(host.name), width));
+  const auto& stage = spec_.stages[static_cast<std::size_t>(stage_of_.at(host.name))];
+  if (stage.max_unavailable == 0) return;
+  auto down = std::count_if(open.begin(), open.end(), [&](const SimHost* h) { return !h->dark && rack_of_.at(h->name) == rack_of_.at(host.name); });
+  if (down == stage.max_unavailable) hit(SimTotals::domain_full);
+  if (down > stage.max_unavailable)
+    broken(fmt::format("{} hosts of {} are activated and not confirmed in stage {}, and max_unavailable is {}", down, rack_of_.at(host.name), stage.name, stage.max_unavailable));
 }
 
 void SimWorld::on_append(const LedgerEntry& e) {
@@ -48,6 +54,8 @@ void SimWorld::on_append(const LedgerEntry& e) {
   const auto epoch = get_int_or(e.body, "epoch", -1);
   const bool cords = e.body.contains("rollback");  // needs no lease
   if (!cords && epoch >= 0 && epoch < memory_.epochs[spec_.unit]) broken(fmt::format("entry {} ({}) was written with epoch {}, and the lease has {}", e.seq, kind, epoch, memory_.epochs[spec_.unit]));
+  if (!cords && kind.starts_with("host.") && get_string_or(e.body, "rollout", "") == spec_.id && over_) broken(fmt::format("entry {} ({}) came after the rollout had ended", e.seq, kind));
+  if (kind == "rollout.ended" && epoch >= 0) over_ = true;  // by its own controller, who knows that nothing is under way
   auto about = hosts_->hosts().find(get_string_or(e.body, "host", ""));
   if (about != hosts_->hosts().end() && honest(*about->second) && about->second->epoch <= epoch) {
     const auto& host = *about->second;

@@ -18,7 +18,7 @@ const char* SimTotals::name(int c) {
   static constexpr std::array<const char*, kClasses> names{
       "completed", "went back", "owed", "paused", "held", "needs a person", "distrusted", "killed at an append", "killed between two events", "frozen past its lease",
       "ledger failed", "aborted", "stopped by a signal", "halted", "cord pulled beside it", "cord without the ledger", "host unreachable", "host unhealthy", "host slow", "host lied", "host died",
-      "host booted", "host full", "answer lost", "dead-man fired"};
+      "host booted", "host full", "answer lost", "dead-man fired", "max_unavailable used up"};
   return names[static_cast<std::size_t>(c)];
 }
 
@@ -56,6 +56,7 @@ void SimWorld::make_fleet() {
     stage.name = fmt::format("s{}", s);
     stage.max_parallel = between(1, 4);
     stage.slow_start = chance(50);
+    if (chance(40)) stage.max_unavailable = between(1, 2);
     stage.bake = Millis(chance(60) ? 0 : 2000);
     spec_.stages.push_back(stage);
   }
@@ -69,6 +70,7 @@ void SimWorld::make_fleet() {
     h.to = next;
     spec_.hosts.push_back(h);
     stage_of_[h.name] = h.stage;
+    rack_of_[h.name] = h.domain = i % 2 == 0 ? "rack-a" : "rack-b";
     Host known;
     known.name = h.name;
     fleet_.hosts.push_back(known);

@@ -22,7 +22,7 @@ struct SimTotals {
   enum Class {
     completed, went_back, owed, paused, held, needs_person, distrusted,             // how worlds ended
     killed_at_append, killed_between, frozen_past_lease, ledger_failed, aborted, stopped, halted, cord_pulled, cord_without_ledger,  // what was done to controllers
-    host_unreachable, host_unhealthy, host_slow, host_lied, host_died, host_booted, host_full, answer_lost, dead_man_fired,  // and to hosts
+    host_unreachable, host_unhealthy, host_slow, host_lied, host_died, host_booted, host_full, answer_lost, dead_man_fired, domain_full,  // and to hosts
     kClasses
   };
   std::array<long, kClasses> hits{};
@@ -74,6 +74,8 @@ class SimWorld : public SimWitness {
   std::string broken_;
 
   std::map<std::string, int> stage_of_;
+  std::map<std::string, std::string> rack_of_;        // what max_unavailable counts by
+  bool over_ = false;                                 // rollout.ended is in the ledger
   std::vector<std::set<const SimHost*>> open_;        // by stage: activated and not confirmed
   std::set<std::string> intents_;                     // operations that the ledger intends
   std::map<std::string, std::int64_t> cord_epoch_;    // hosts a rip cord has reached, with its epoch
