@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
+#include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
 #include "tests/support/local_run.hpp"
 
@@ -70,6 +71,7 @@ TEST_CASE("a repair is known to history and reconcile, decides nothing, and the 
 }
 
 TEST_CASE("what somebody put back by hand after the cord is repaired, and the cord pulled again does not bring it back", "[repair][cord]") {
+  if (!long_campaign()) return;  // the pure half is in tests/plans
   RepairFleet fleet;
   fleet.done({"rollback", "app", "-y", "-q"});
   fleet.switch_by_hand("n-002", "1.1");

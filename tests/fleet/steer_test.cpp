@@ -50,7 +50,7 @@ TEST_CASE("from another terminal: pause holds within a second, resume, promote a
   REQUIRE(baking);
   CHECK(intents(fleet) == 7);
   CHECK(fleet.ripcord({"promote", "web", "-m", "looks good"}).exit == 0);
-  REQUIRE(eventually([&] { return fleet.ripcord({"status"}).output.find("approval") != std::string::npos; }));
+  REQUIRE(eventually([&] { return fleet.ripcord({"status"}).output.find("waiting for approval of stage gate") != std::string::npos; }));
   CHECK(intents(fleet) == 7);
   CHECK(fleet.ripcord({"approve", "web"}).exit == 0);
   auto end = FleetRun::wait(apply);
