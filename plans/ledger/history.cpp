@@ -125,7 +125,7 @@ std::vector<HistoryLine> history(const std::vector<LedgerEntry>& entries, const 
     if (!unit.empty() && line.unit != unit && !of_hosts) continue;
     line.what = sentence(line.kind, b, every_entry);
     if (line.what.empty()) continue;
-    line.time = get_string_or(b, "time", "");
+    line.time = get_string_or(b, "spooled_at", get_string_or(b, "time", ""));  // when it happened
     line.who = get_string_or(b, "who", "");
     line.machine = get_string_or(b, "machine", "");
     line.rollout = get_string_or(b, "rollout", "");

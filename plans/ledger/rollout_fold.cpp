@@ -229,7 +229,7 @@ void RolloutState::apply(const LedgerEntry& entry) {
     for (auto& s : stages_)  // a stage whose hosts were owed opens again for them
       if (s.in(HostPhase::waiting) > 0 && s.started) s.passed = s.baking = false, s.last_progress = time;
   } else if (kind == "rollout.ended" || kind == "drill.ended") {
-    ended = time;
+    ended = parse_utc(get_string_or(b, "spooled_at", get_string(b, "time")));
     // The rip cord ends a rollout with what it saw; a host it did not reach may run either release.
     for (const auto& name : get_strings_or_empty(b, "returned")) {
       int i = index(name);

@@ -255,3 +255,12 @@ TEST_CASE("a host that is on its way back is waited for: whoever took it back de
     w.check_honest();
   }
 }
+
+TEST_CASE("what waited in a spool is told with the time at which it happened", "[spool]") {
+  World w(4);
+  w.run(false, 12);
+  const std::string then = "2026-11-20T11:30:00.000Z";  // by the clock of another machine
+  w.say({{"kind", "rollout.ended"}, {"outcome", "rolled_back"}, {"exit", 3}, {"spooled_at", then}});
+  CHECK(format_utc(w.state().ended) == then);
+  CHECK(history(w.memory.entries, "", false).back().time == then);
+}
