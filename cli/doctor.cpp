@@ -22,7 +22,7 @@ bool in_path(const std::string& program) {
 class Doctor : public Command {
  public:
   void declare(Arguments& a) override {
-    a.value("--limit", limit_, "SELECTOR", "only these hosts");
+    a.value("--limit", limit_, "SELECTOR", "only these hosts: a selector, or names (web-1,web-2)");
     a.flag("--rollback", rollback_, "could this machine pull the cord now? Every way back is read to the last byte");
     a.value("--unit", unit_, "UNIT", "with --rollback: of this unit; else of every unit that is sealed here");
   }

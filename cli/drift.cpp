@@ -29,7 +29,7 @@ class Drift : public Command {
  public:
   void declare(Arguments& a) override {
     a.positionals("ACTION", words_, "none: scan; repair [ID|HOST...]: bring them back; accept ID...: wanted until --until");
-    a.value("--limit", options_.limit, "SELECTOR", "only these hosts");
+    a.value("--limit", options_.limit, "SELECTOR", "only these hosts: a selector, or names (web-1,web-2)");
     a.value("--unit", options_.unit, "UNIT", "only this unit; else every one that the ledger knows");
     a.flag("--full", options_.manners.full, "read and hash every byte; else only files that the file system says have changed");
     a.flag("--diff", options_.diff, "show how texts differ, secrets masked by the host");

@@ -25,7 +25,7 @@ class Drill : public Command {
     a.positional("UNIT", unit_, "the unit; may be left out when only one is sealed here");
     a.value("--hosts", hosts_, "N", "so many hosts for each value of --per (default 1)");
     a.value("--per", per_, "LABEL", "default datacenter");
-    a.value("--limit", limit_, "SELECTOR", "only among these hosts");
+    a.value("--limit", limit_, "SELECTOR", "only among these hosts: a selector, or names (web-1,web-2)");
     a.value("-m,--message", why_, "WHY", "the reason; it goes into the ledger");
     a.flag("--outside-window", outside_window_, "also outside working hours; needs -m");
     confirmation_.declare(a, true);

@@ -14,7 +14,7 @@ class Hosts : public Command {
  public:
   void declare(Arguments& a) override {
     a.positionals("ACTION", words_, "none: what every host runs; replace OLD NEW, retire HOST, readmit HOST: who is expected, for the ledger");
-    a.value("--limit", limit_, "SELECTOR", "only these hosts");
+    a.value("--limit", limit_, "SELECTOR", "only these hosts: a selector, or names (web-1,web-2)");
     a.value("--unit", unit_, "UNIT", "only this unit; else every unit that is sealed here");
     a.value("-m,--message", why_, "WHY", "replace, retire, readmit: why; required");
   }

@@ -53,7 +53,7 @@ class Prune : public Command {
  public:
   void declare(Arguments& a) override {
     a.positional("UNIT", unit_, "the unit whose retired releases may go");
-    a.value("--limit", limit_, "SELECTOR", "only these hosts");
+    a.value("--limit", limit_, "SELECTOR", "only these hosts: a selector, or names (web-1,web-2)");
     a.value("--keep", keep_, "N", "the newest retired releases that stay, at least 5");
     a.value("--older-than", age_, "DURATION", "retired for longer than this, at least 14d");
     a.flag("--dry-run", dry_run_, "only say what would be marked and removed");

@@ -25,7 +25,7 @@ class Rollback : public Command {
   void declare(Arguments& a) override {
     a.positional("UNIT", unit_, "the unit to bring back");
     a.value("--to", options_.to_version, "VERSION", "to this version; else to what ran before the newest rollout");
-    a.value("--limit", limit_, "SELECTOR", "switch only these hosts; all are fenced");
+    a.value("--limit", limit_, "SELECTOR", "switch only these hosts (a selector, or names: web-1,web-2); all are fenced");
     a.value("--stage", stage_, "STAGE", "switch only the hosts of this stage; all are fenced");
     a.value("--root", root_, "FOLDER", "where the unit lives, when no release of it is known here (/srv)");
     a.flag("--skip-missing", options_.skip_missing, "go on when some host has not got the target and cannot get it");

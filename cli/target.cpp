@@ -105,7 +105,7 @@ Digest resolve_release(Context& c, const std::string& target, const Sealing& how
 void PlanOptions::declare(Arguments& a) {
   a.value("-m,--message", message, "WHY", "the reason; it goes into the ledger");
   a.value("--plan", plan_file, "FILE", "the plan (else plans/UNIT.yaml beside the fleet file, else the ladder)");
-  a.value("--limit", limit, "SELECTOR", "only these hosts; the others are owed");
+  a.value("--limit", limit, "SELECTOR", "only these hosts (a selector, or names: web-1,web-2); the others are owed");
   a.value("--key", key, "KEY", "when TARGET is a folder: sign the release with this key");
   a.flag("--hotfix", hotfix, "shorter bakes, every stage and check kept; needs -m");
   a.value("--unproven", unproven, "VERSION", "do not rehearse the way back to this release (several: 1.0,1.1); needs -m");
