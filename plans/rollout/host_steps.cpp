@@ -114,8 +114,9 @@ Task<StepResult> come_to_an_end(const StepContext& c, Elapsed until, bool ours) 
     refusal = e;
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  if (refusal) co_return unknown(c, refusal->message());
-  co_return co_await not_asked_again(c, until, *link);
+  if (link) co_return co_await not_asked_again(c, until, *link);
+  co_await sleep_until(c.clock, until);
+  co_return unknown(c, refusal->message());
 }
 
 Task<StepResult> stage_once(const StepContext& c, const ReleaseOnHand& release, const Labels& labels, PackSource& packs) {
@@ -228,8 +229,7 @@ Task<StepResult> go_back_step(StepContext c) {
     refusal = e;
   }
   if (auto stop = not_the_host(link, refusal)) co_return *stop;
-  if (link) co_await sleep_until(c.clock, until);  // as in come_to_an_end: it may be armed
-  if (link) co_return unknown(c, *link);
+  if (link) co_return co_await not_asked_again(c, until, *link);
   if (!why.empty()) co_return unknown(c, "could not be asked to go back: " + why);
   if (!refusal && back.reply.state.phase == OpPhase::confirmed) {
     StepResult r = returned(c, back.reply.step_ms, back.reply.state.detail);

@@ -67,6 +67,7 @@ TEST_CASE("postgres ledger: no password in any message") {
       "postgresql://me:" + secret + "@127.0.0.1:1/x",                                                // nobody listens
       "postgresql://secretive:" + secret + "@" + shared_pg().place() + "/postgres",              // wrong
       "postgresql://me:" + secret + "@" + shared_pg().place() + "/nothere",                      // no such database
+      "postgresql://me:" + secret + "@" + shared_pg().place() + "/" + secret,                    // pasted twice: the server says its name
       "postgresql://me:" + secret + "%zz@db/x",                                                      // no address
       "postgresql://me:" + secret + "@db/x?nosuchoption=" + secret,
   };
