@@ -16,8 +16,11 @@ def own_names(text):
             elif found := re.match(r"(?:class|struct|enum class) (\w+)[^;]*$", line):
                 yield found.group(1)
             elif found := re.match(r"(?! |template|using|return|//)[\w:<>,&* ]+?[ &*](\w+)\((.*)\) \{", line):
-                kinds = [re.sub(r"[ &*]*\b\w+$", "", part.split("=")[0].strip()) for part in found.group(2).split(",")]
-                yield f"{found.group(1)}({', '.join(kinds)})"
+                parts = found.group(2).split(",")
+                kinds = [re.sub(r"[ &*]*\b\w+$", "", part.split("=")[0].strip()) for part in parts]
+                for n in range(len(parts) + 1):  # as it can be called: with and without what has a default
+                    if n == len(parts) or all("=" in part for part in parts[n:]):
+                        yield f"{found.group(1)}({', '.join(kinds[:n])})"
 
 
 def clashes(sources):
@@ -32,6 +35,8 @@ def clashes(sources):
 def findings(root):
     one, other = "namespace {\nconstexpr Millis kWait{1};\nint f(int a) {\n}\n}  // namespace\n", "namespace {\n[[noreturn]] int f(int b) {\nconst Millis kWait{2};\n}\n}  // namespace\n"
     wrong = ["the check of names went blind"] * (clashes({"a": one, "b": other}) != ["f(int) is in a and b", "kWait is in a and b"])
+    defaulted = "namespace {\nvoid f(int a, int b = 1) {\n}\n}  // namespace\n"
+    wrong += ["the check of names overlooks defaults"] * (clashes({"a": one, "b": defaulted}) != ["f(int) is in a and b"])
     wrong += ["the check of names sees what is not there"] * (clashes({"a": one, "b": "int f(int a) {\n}\n"}) != [])
     for box in BOXES:
         sources = {}
