@@ -1,4 +1,5 @@
 // One change at a time, and one controller after another: what the second one finds and may do.
+#include "plans/ledger/lease_keeper.hpp"
 #include "plans/rollout/opening.hpp"
 #include "tests/plans/world.hpp"
 
@@ -263,4 +264,35 @@ TEST_CASE("what waited in a spool is told with the time at which it happened", "
   w.say({{"kind", "rollout.ended"}, {"outcome", "rolled_back"}, {"exit", 3}, {"spooled_at", then}});
   CHECK(format_utc(w.state().ended) == then);
   CHECK(history(w.memory.entries, "", false).back().time == then);
+}
+
+TEST_CASE("a lease that could not be renewed is worth nothing five seconds before the ledger gives it away", "[lease]") {
+  World w(1);
+  Loop loop;
+  Ledger ledger(loop, w.clock, w.memory.open(), "alice", "laptop", Ledger::Writing::inline_);
+  LeaseKeeper keeper(w.clock, ledger, Millis(30000), Millis(10000));
+  Lease wanted;
+  wanted.scope = "storefront", wanted.holder = "alices", wanted.rollout = "r-test";
+  keeper.acquire(std::move(wanted), 0, false);
+  w.clock.advance(Millis(24000));
+  CHECK(keeper.valid());
+  w.clock.advance(Millis(1000));
+  CHECK_FALSE(keeper.valid());
+  run_to_end(loop, keeper.renew_if_due());  // nobody has taken it
+  CHECK(keeper.valid());
+}
+
+TEST_CASE("a controller that stood still after its intent sends no command, although nobody has taken over", "[lease]") {
+  World w(4);
+  bool stood_still = false;
+  auto life = w.run(false, -1, [&](Engine&) {
+    if (stood_still) return;
+    w.memory.on_append = [&](const LedgerEntry& e) {
+      if (!stood_still && get_string(e.body, "kind") == "host.intent") stood_still = true, w.clock.advance(Millis(26000));
+    };
+  });
+  REQUIRE(stood_still);
+  CHECK(life.exit == Exit::held);
+  CHECK(w.hosts->host("web-001").switches.empty());
+  CHECK(w.run(true).exit == Exit::done);
 }
