@@ -5,9 +5,8 @@
 
 #include "core/base/clock.hpp"
 #include "core/base/files.hpp"
+#include "tests/cli/owed_fleet.hpp"
 #include "tests/support/campaign.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/local_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
@@ -15,34 +14,19 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
 // Five hosts took 1.0 and three of them 1.1; two that were away are back, and one has joined. One host at a time.
-struct OwedFleet : LocalRun {
-  OwedFleet() : LocalRun(5, 1, Millis(200)) {
+struct Interrupted : OwedFleet {
+  Interrupted() : OwedFleet(5, 1, Millis(200)) {
     write_plan("unit: app\nstages:\n  - {name: all, hosts: rest, max_parallel: 5, slow_start: false}\nmax_unreachable: 50%\n");
     write_unit("1.0");
     write_unit("1.1");
     done({"apply", "app-1.0/", "-y", "-q"});
-    for (const char* name : {"n-004", "n-005"}) {
-      fs::rename(host(name), folder() + "/away-" + name);
-      write(std::string("hosts/") + name, "no folder");
-    }
+    for (const char* name : {"n-004", "n-005"}) take_down(name);
     done({"apply", "app-1.1/", "-y", "-q"}, 4);
-    for (const char* name : {"n-004", "n-005"}) {
-      fs::remove(host(name));
-      fs::rename(folder() + "/away-" + name, host(name));
-    }
+    for (const char* name : {"n-004", "n-005"}) bring_back(name);
     write_fleet({"n-001", "n-002", "n-003", "n-004", "n-005", "n-006"});
     write_plan("unit: app\nstages:\n  - {name: all, hosts: rest, max_parallel: 1, slow_start: false}\nmax_unreachable: 50%\n");
   }
-  RunResult done(std::vector<std::string> words, int exit = 0, const std::string& cwd = "") const {
-    auto r = ripcord(std::move(words), cwd);
-    INFO(r.output);
-    CHECK(r.exit == exit);
-    return r;
-  }
-  std::string host(const std::string& name) const { return folder() + "/hosts/" + name; }
   // Of the three, forward: how many have begun.
   int begun() const { return count("n-004", "INTENT") + count("n-005", "INTENT") + count("n-006", "INTENT") - 2; }
   ProcessId converge_until(int hosts) const {
@@ -73,7 +57,7 @@ struct OwedFleet : LocalRun {
 }  // namespace
 
 TEST_CASE("the rip cord in the middle of a convergence takes its hosts where it takes the others, and ends it", "[converge][cord]") {
-  OwedFleet fleet;
+  Interrupted fleet;
   auto converge = fleet.converge_until(2);
   auto pulled = fleet.done({"rollback", "app", "-y", "-m", "numbers fell"}, 0, fleet.second_machine());
   auto end = LocalRun::wait(converge);
@@ -89,7 +73,7 @@ TEST_CASE("the rip cord in the middle of a convergence takes its hosts where it 
 }
 
 TEST_CASE("a halt in the middle of a convergence: no other host is begun, and it goes on by resume once it is lifted", "[converge][halt]") {
-  OwedFleet fleet;
+  Interrupted fleet;
   auto converge = fleet.converge_until(1);
   fleet.done({"halt", "-m", "smoke"});
   const int begun = fleet.begun();
@@ -111,7 +95,7 @@ TEST_CASE("a convergence killed at any moment goes on by resume, from another ma
   const bool full = long_campaign();
   for (int at = 1; at <= (full ? 12 : 1); ++at) {
     INFO("round " << at);
-    OwedFleet fleet;
+    Interrupted fleet;
     auto converge = fleet.converge_until(1 + at % 3);
     if (full) ::usleep(static_cast<useconds_t>(at * 37000));
     ::kill(converge.pid, SIGKILL);

@@ -5,9 +5,8 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
+#include "tests/cli/owed_fleet.hpp"
 #include "tests/support/campaign.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/local_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
@@ -15,31 +14,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-struct ConvergeFleet : LocalRun {
-  ConvergeFleet() : LocalRun(3, 3, Millis(50)) {
-    write_unit("1.0");
-    write_unit("1.1");
-    done({"apply", "app-1.0/", "-y", "-q"});
-  }
-  RunResult done(std::vector<std::string> words, int exit = 0, const std::string& cwd = "") const {
-    auto r = ripcord(std::move(words), cwd);
-    INFO(r.output);
-    CHECK(r.exit == exit);
-    return r;
-  }
-  std::string host(const std::string& name) const { return folder() + "/hosts/" + name; }
-  void kill_service(const std::string& name) const {
-    std::error_code gone;
-    for (const auto& entry : fs::directory_iterator("/proc", gone)) {
-      auto pid = entry.path().filename().string();
-      if (pid.find_first_not_of("0123456789") == pid.npos && fs::read_symlink(entry.path() / "cwd", gone).string().starts_with(host(name) + "/")) ::kill(std::stoi(pid), SIGKILL);
-    }
-  }
+struct ConvergeFleet : OwedFleet {
+  ConvergeFleet() : OwedFleet(3, {"1.0"}) { write_unit("1.1"); }
   // An empty disk: nothing runs there, and nothing is known.
   void install_again(const std::string& name) const {
-    kill_service(name);
+    kill_services(name);
     fs::remove_all(host(name));
   }
   bool holds(const std::string& name, const std::string& version) const {
@@ -135,7 +114,7 @@ TEST_CASE("a release that is applied once more is no decision of its own: the co
   ConvergeFleet fleet;
   fleet.done({"apply", "app-1.1/", "-y", "-q"});
   fleet.install_again("n-002");
-  fleet.kill_service("n-003");
+  fleet.kill_services("n-003");
   auto again = fleet.done({"apply", "app@1.1", "-y", "-m", "one was installed again, one had died"});
   CHECK(says(again, "n-002 confirmed 1.1"));
   CHECK(says(again, "n-003 confirmed 1.1"));

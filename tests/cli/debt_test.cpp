@@ -2,9 +2,8 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
+#include "tests/cli/owed_fleet.hpp"
 #include "tests/support/campaign.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/local_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
@@ -12,30 +11,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
 // Three hosts that run 1.0, and a release 1.1 to come.
-struct DebtFleet : LocalRun {
-  DebtFleet() : LocalRun(3, 3, Millis(50)) {
-    write_unit("1.0");
-    write_unit("1.1");
-    done({"apply", "app-1.0/", "-y", "-q"});
-  }
-  RunResult done(std::vector<std::string> words, int exit = 0) const {
-    auto r = ripcord(std::move(words));
-    INFO(r.output);
-    CHECK(r.exit == exit);
-    return r;
-  }
-  // Nobody gets to the host's folder; its services go on.
-  void take_down(const std::string& host) const {
-    fs::rename(folder() + "/hosts/" + host, folder() + "/away-" + host);
-    write("hosts/" + host, "no folder");
-  }
-  void bring_back(const std::string& host) const {
-    fs::remove(folder() + "/hosts/" + host);
-    fs::rename(folder() + "/away-" + host, folder() + "/hosts/" + host);
-  }
+struct DebtFleet : OwedFleet {
+  DebtFleet() : OwedFleet(3, {"1.0"}) { write_unit("1.1"); }
 };
 
 }  // namespace

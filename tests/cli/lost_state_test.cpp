@@ -5,39 +5,15 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/local_run.hpp"
+#include "tests/cli/owed_fleet.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
 namespace fs = std::filesystem;
 
-namespace {
-
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-std::vector<int> services_below(const std::string& folder) {
-  std::vector<int> pids;
-  std::error_code gone;
-  for (const auto& entry : fs::directory_iterator("/proc", gone)) {
-    auto pid = entry.path().filename().string();
-    if (pid.find_first_not_of("0123456789") == pid.npos && fs::read_symlink(entry.path() / "cwd", gone).string().starts_with(folder + "/")) pids.push_back(std::stoi(pid));
-  }
-  return pids;
-}
-
-}  // namespace
-
 TEST_CASE("a host that lost its state and not its files is left alone by name, and comes back the way the message says", "[converge][lost]") {
-  LocalRun fleet(3, 3, Millis(50));
-  auto done = [&](std::vector<std::string> words, int exit = 0) {
-    auto r = fleet.ripcord(std::move(words));
-    INFO(r.output);
-    CHECK(r.exit == exit);
-    return r;
-  };
-  for (const char* version : {"1.0", "1.1", "1.2"}) fleet.write_unit(version);
-  for (const char* version : {"1.0", "1.1"}) done({"apply", std::string("app-") + version + "/", "-y", "-q"});
+  OwedFleet fleet(3, {"1.0", "1.1"});
+  fleet.write_unit("1.2");
   const std::string host = fleet.folder() + "/hosts/n-002", unit = host + "/srv/app";
   const auto pids = services_below(unit);
   const auto link = read_link(unit + "/current").value_or("");
@@ -48,31 +24,31 @@ TEST_CASE("a host that lost its state and not its files is left alone by name, a
   const std::string named = "'current' names " + link + ", and nothing is recorded about it: its state folder was emptied";
   const std::string cure = "`rm /srv/app/current` there, and `ripcord converge n-002 -m WHY` brings the release anew";
   for (int again = 0; again < 2; ++again) {  // the books say the same after the attempts
-    auto drift = done({"drift"}, 2);
+    auto drift = fleet.done({"drift"}, 2);
     CHECK(says(drift, named));
     CHECK(says(drift, cure));
-    CHECK(says(done({"drift", "repair", "-y", "-m", "x"}, 2), "n-002 is left alone: " + named));
-    CHECK(says(done({"converge", "-y", "-m", "x"}, 4), "n-002 is left alone: " + named));
-    CHECK(says(done({"apply", "app-1.2/", "-y"}, 8), "n-002: " + named));
+    CHECK(says(fleet.done({"drift", "repair", "-y", "-m", "x"}, 2), "n-002 is left alone: " + named));
+    CHECK(says(fleet.done({"converge", "-y", "-m", "x"}, 4), "n-002 is left alone: " + named));
+    CHECK(says(fleet.done({"apply", "app-1.2/", "-y"}, 8), "n-002: " + named));
   }
   CHECK(services_below(unit) == pids);
   CHECK(read_link(unit + "/current").value_or("") == link);
   CHECK(read_file(unit + "/" + link + "/mine") == "a note");
 
   ::unlink((unit + "/current").c_str());  // half of it: the host itself refuses a second copy
-  auto half = done({"converge", "n-002", "-y", "-m", "x"}, 4);
+  auto half = fleet.done({"converge", "n-002", "-y", "-m", "x"}, 4);
   INFO(half.output);
   CHECK(says(half, "n-002 failed at activate: unit 'app' has no release here, but process "));
   CHECK(services_below(unit) == pids);
   ::kill(pids[0], SIGKILL);
-  done({"converge", "n-002", "-y", "-m", "its state was lost"});
+  fleet.done({"converge", "n-002", "-y", "-m", "its state was lost"});
   CHECK(fleet.all_run("1.1"));
   CHECK(services_below(unit).size() == 1);
   bool kept = false;
   for (const auto& entry : fs::directory_iterator(unit + "/releases"))
     kept = kept || (entry.path().filename().string().starts_with(".damaged-1.1-") && exists(entry.path().string() + "/mine"));
   CHECK(kept);
-  CHECK(says(done({"drift"}), "0 of 3 hosts differ from what the ledger says"));
-  CHECK(says(done({"rollback", "app", "-y"}), "3 hosts returned"));
+  CHECK(says(fleet.done({"drift"}), "0 of 3 hosts differ from what the ledger says"));
+  CHECK(says(fleet.done({"rollback", "app", "-y"}), "3 hosts returned"));
   CHECK(fleet.all_run("1.0"));
 }

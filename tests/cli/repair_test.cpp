@@ -3,9 +3,8 @@
 #include <filesystem>
 
 #include "core/base/files.hpp"
+#include "tests/cli/owed_fleet.hpp"
 #include "tests/support/campaign.hpp"
-#include "tests/support/catch.hpp"
-#include "tests/support/local_run.hpp"
 
 using namespace ripcord;
 using namespace ripcord::test;
@@ -13,21 +12,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-bool says(const RunResult& run, const std::string& text) { return run.output.find(text) != run.output.npos; }
-
-struct RepairFleet : LocalRun {
-  RepairFleet() : LocalRun(3, 3, Millis(50)) {
-    for (const char* version : {"1.0", "1.1"}) {
-      write_unit(version);
-      done({"apply", std::string("app-") + version + "/", "-y", "-q"});
-    }
-  }
-  RunResult done(std::vector<std::string> words, int exit = 0) const {
-    auto r = ripcord(std::move(words));
-    INFO(r.output);
-    CHECK(r.exit == exit);
-    return r;
-  }
+struct RepairFleet : OwedFleet {
+  RepairFleet() : OwedFleet(3, {"1.0", "1.1"}) {}
   // Somebody points `current` at another release of the host, and tells nobody.
   void switch_by_hand(const std::string& host, const std::string& version) const {
     const auto unit = folder() + "/hosts/" + host + "/srv/app";
