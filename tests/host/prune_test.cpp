@@ -114,6 +114,40 @@ TEST_CASE("what a process runs from, an open rollout pins or an armed switch goe
   CHECK(std::find(kept.begin(), kept.end(), next.folder()) != kept.end());
 }
 
+TEST_CASE("each reason to keep a release holds by itself: an armed switch, and an operation that is not over", "[prune]") {
+  Aged h(9);
+  h.now += 30 * kDay;
+  const auto records = Journal(h.unit()).records();
+  auto history = fold(records);
+  RetentionFacts facts;
+  facts.releases = h.all;
+  facts.current = h.all[8].folder();
+  auto fate = [&](int i) {
+    auto all = judge_retention(records, history, facts, h.rules(), WallTime{h.now});
+    return all.at(static_cast<std::size_t>(i));
+  };
+  for (int i : {0, 1}) CHECK(fate(i).what == Fate::What::mark);
+  facts.armed_back = h.all[0].folder();
+  CHECK(fate(0).what == Fate::What::keep);
+  CHECK(fate(0).why == "the dead-man switch goes back to it");
+  facts.armed_back.reset();
+
+  Operation back;  // somebody takes the host far back, and it has not ended
+  back.state.op = "op-back", back.state.forward = false, back.state.from = h.all[1], back.state.to = h.all[0];
+  for (OpPhase phase : {OpPhase::intent, OpPhase::activated, OpPhase::reverting, OpPhase::needs_operator}) {
+    back.state.phase = phase;
+    history.operations["op-back"] = back;
+    if (history.order.back() != "op-back") history.order.push_back("op-back");
+    for (int i : {0, 1}) {
+      INFO(to_text(phase));
+      CHECK(fate(i).what == Fate::What::keep);
+      CHECK(fate(i).why == "an operation that is not over needs it");
+    }
+  }
+  history.operations["op-back"].state.phase = OpPhase::confirmed;
+  CHECK(fate(0).what == Fate::What::mark);
+}
+
 TEST_CASE("rules cannot be made weaker, clocks must agree, and a read-only session only says what it would do", "[prune]") {
   Aged h(2);
   auto bad = [&](auto change) {
