@@ -11,6 +11,8 @@
 
 #include "core/base/process.hpp"
 #include "manifests/host/deadman.hpp"
+#include "manifests/host/lock.hpp"
+#include "manifests/host/revert.hpp"
 #include "tests/host/activation_fixture.hpp"
 #include "tests/support/campaign.hpp"
 #include "tests/support/catch.hpp"
@@ -91,6 +93,20 @@ TEST_CASE("a host that somebody moved after its switch is not confirmed", "[conf
   CHECK(refusal([&] { h.confirm_op("moved"); }).code == "conflict");
   CHECK(h.state("moved").phase == OpPhase::activated);
   disarm(h.host, *read_pending(h.unit()));
+}
+
+TEST_CASE("who goes back when the deadline comes looks at the verdict once more, under the lock: what was confirmed meanwhile stays", "[confirm]") {
+  ActivationHost h;
+  auto old = h.deploy(still("1.0"));
+  auto next = h.stage(still("1.1")).release;
+  activate(h.host, h.forward("won", old, next));
+  REQUIRE(h.confirm_op("won").phase == OpPhase::confirmed);
+  {
+    UnitLock lock(h.host, h.unit(), "dead-man of won");
+    CHECK(revert(h.host, h.unit(), lock, "won", "not confirmed by its deadline").phase == OpPhase::confirmed);
+  }
+  CHECK(h.current() == "releases/" + next.folder());
+  for (const auto& r : Journal(h.unit()).records()) CHECK_FALSE((r.kind == "REVERTED" && get_string(r.body, "op") == "won"));
 }
 
 TEST_CASE("a confirm within 100 ms of the deadline, on either side: one verdict, and both sides know it", "[race]") {
